@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,8 @@ from scipy import linalg
 
 from filch.core.encoding import OneHot
 from filch.core.features import FeatureSpace, Rows
+from filch.core.seeds import child
+from filch.models.logistic import Link, LogisticModel
 
 Floats = npt.NDArray[np.float64]
 
@@ -66,6 +69,13 @@ class Design:
         coef[:, self.kept] = solution[:-1].T
         return coef, solution[-1].copy()
 
+    def model(self, solution: Floats, link: Link, classes: tuple[Any, ...]) -> LogisticModel:
+        """The model of a solution of shape (size, c), in its canonical form."""
+        coef, intercept = self.weights(solution)
+        if link == "logistic":
+            coef, intercept = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
+        return LogisticModel(self.space, classes, coef, intercept, link, self.omission).canonical()
+
     @cached_property
     def base(self) -> Rows:
         """The row in the middle of all ranges, with the first category of each column, of shape (d,).
@@ -115,6 +125,14 @@ class Design:
         for column in np.flatnonzero(self.space.categorical):
             codes = rng.permutation(self.space.sizes[column])
             rows[:, column] = rng.permutation(np.resize(codes, n))
+        return rows
+
+    def unseen(self, n: int, rng: np.random.Generator) -> Rows:
+        """Uniform rows to hold a fit against, of shape (n, d); a fifth of what may be omitted is."""
+        rows = self.space.sample(n, child(rng, "rows"))
+        if self.omission:
+            leave = child(rng, "omit").random(rows.shape) < 0.2
+            rows[leave & self.space.categorical] = np.nan
         return rows
 
     def between(self, base: Rows, rows: Rows, n: int, rng: np.random.Generator) -> Rows:

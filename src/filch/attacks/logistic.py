@@ -6,7 +6,7 @@ server encodes: one-hot encoding and scaling fold into the weights. Needs all pr
 Queries, with d free encoded columns (`Design.size` = d + 1) and c classes: binary and softmax d + 1, since
 ``log f_i − log f_0`` is affine in x for every class at once; one-vs-rest at most 1.2 ⌈c(d + 1)/(c − 1)⌉, since each
 answer holds c − 1 equations in c(d + 1) unknowns. ``check`` further rows in the selection account verify every fit.
-Rounded answers are fitted by least squares, on up to ``most`` rows per unknown of one score.
+Rounded answers are the matter of `filch.attacks.rounded`, on up to ``most`` rows per unknown of one score.
 """
 
 from __future__ import annotations
@@ -14,15 +14,18 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from filch.attacks.design import Design
-from filch.attacks.equations import fit_rounded, solve_one_vs_rest, solve_softmax
+from filch.attacks.doubts import distances, resolution
+from filch.attacks.equations import solve_one_vs_rest, solve_softmax
 from filch.attacks.gentle import Gentle, moderate
+from filch.attacks.intervals import fit_rounded
+from filch.attacks.rounded import Rounded
 from filch.core.answers import Answers
 from filch.core.attack import Ask, Finding, Outcome, Steps, overheard
 from filch.core.features import Rows
@@ -34,8 +37,6 @@ from filch.models.logistic import Link, LogisticModel
 Floats = npt.NDArray[np.float64]
 _EXACT = 1e-9  # total variation up to which an unrounded fit is one
 _COARSE = 1e-9  # unrounded probabilities below it may have lost their digits (1 − p)
-_MISFIT = 4.0  # times the tolerance: a mean misfit that no further rows will mend
-_TELLING = 4  # probabilities that all end at the same decimal show that answers are rounded
 _LEGS, _TRIED = 8, 100  # of the way to a better base row, and rows tried on each
 _CENTRAL = 0.5  # a base row is good enough if no probability is below this part of an even share
 _SPARE = 1.2  # rows over the counting bound of one-vs-rest
@@ -116,11 +117,6 @@ class _Solver:
     paid: int = 0
     floor: float = 0.0
     """Answers with a probability below it are no equations."""
-    fitted: dict[Link, Floats] = field(default_factory=dict)
-    """Likely weights by link, from which the next ones begin."""
-    resolved: float = _EXACT
-    rounds: bool = False
-    """Whether answers are rounded, so that weights are fitted by least squares."""
 
     def __post_init__(self) -> None:
         self.design = Design(self.spec.space, self.spec.omission and bool(self.spec.space.categorical.any()))
@@ -143,9 +139,9 @@ class _Solver:
             yield Ask(np.where(moved, rows[start:stop], base), "equations", snapshot=self.snapshot)
         if not len(self.heard):
             return Finding(None, Outcome.NO_CONVERGENCE, "every row was refused", self.evidence())
-        resolution = self.resolution()
-        if resolution > _EXACT:
-            return (yield from self.rounded(resolution))
+        coarse = resolution(self.heard, self.spec)
+        if coarse > _EXACT:
+            return (yield from self.rounded(coarse))
         residual = math.inf
         for self.floor in (0.0, _COARSE):
             yield from Gentle(self.design, self.floor).complete(self.heard, child(self.rng, "gentle"))
@@ -206,48 +202,21 @@ class _Solver:
         self.link = "ovr"
         return self.verdict(model, residual)
 
-    def rounded(self, resolution: float) -> Steps:
-        """Fit uniform rows, twice as many each round, until budget or ``most`` ends it."""
-        self.rounds, self.resolved = True, resolution
-        # A rounded vector is off by half a unit in each entry; a fit on rounded answers by about as much again.
-        tolerance = self.spec.n_classes * resolution
-        limit = self.attack.most * self.design.size
-        model, round_, fits = self.fit(), 0, True
-        while fits and (before := len(self.heard)) < limit and self.paid + self.attack.check < self.budget:
-            count = min(max(before, 1), limit - before, self.budget - self.attack.check - self.paid)
-            rows = self.spec.space.sample(count, child(self.rng, "rounded", str(round_)))
-            round_ += 1
-            yield Ask(rows, f"round {round_}", snapshot=self.fit)
-            model = self.fit()
-            if round_ > 1 and self.off(model, self.heard).mean() > _MISFIT * tolerance:
-                model = self.other_link(model)
-                fits = self.off(model, self.heard).mean() <= _MISFIT * tolerance
-            fits = fits and len(self.heard) > before  # else nothing but refusals
-        held = yield from self.further(model)
-        residual = float(self.off(model, held).mean()) if len(held) else math.inf
-        return self.verdict(model, residual, tolerance)
-
-    def other_link(self, model: LogisticModel) -> LogisticModel:
-        """Try one-vs-rest where a softmax does not fit, and keep whichever is closer."""
-        if self.link == "softmax" and self.attack.link == "auto":
-            other = self.fit("ovr")
-            if self.off(other, self.heard).mean() < self.off(model, self.heard).mean():
-                self.link = "ovr"
-                return other
-        return model
+    def rounded(self, coarse: float) -> Steps:
+        """Hand over to the method for rounded answers, with all that was heard."""
+        attack, rng, rest = self.attack, child(self.rng, "rounded"), self.budget - self.paid
+        settings = attack.link, attack.check, attack.most
+        return Rounded(self.spec, self.design, rng, rest, self.heard, coarse, *settings).steps()
 
     def residual(self, model: LogisticModel) -> Generator[Ask, Answers, float]:
         """Return the largest total variation on the held-back rows; infinity without them."""
         held = yield from self.further(model)
-        return float(self.off(model, held).max()) if len(held) else math.inf
+        return float(distances(model, held).max()) if len(held) else math.inf
 
     def further(self, model: LogisticModel) -> Generator[Ask, Answers, Answers]:
         """Hold back ``check`` rows, asked once."""
         if self.held is None:
-            rows = self.spec.space.sample(self.attack.check, child(self.rng, "check"))
-            if self.design.omission:
-                leave = child(self.rng, "omit").random(rows.shape) < 0.2
-                rows[leave & self.spec.space.categorical] = np.nan
+            rows = self.design.unseen(self.attack.check, child(self.rng, "check"))
             if self.attack.check:
                 self.held = (yield Ask(rows, "check", "selection", lambda: model)).given
         return self.held if self.held is not None else Answers.none(len(self.spec.space))
@@ -259,12 +228,10 @@ class _Solver:
         return self.heard[moderate(self.heard, self.floor)] if len(self.heard) else self.heard
 
     def solvable(self) -> bool:
-        return not self.rounds and self.design.rank(self.equations().rows) == self.design.size
+        return self.design.rank(self.equations().rows) == self.design.size
 
     def snapshot(self) -> LogisticModel | None:
         """The best model so far: the solution of least norm while there are fewer rows than unknowns."""
-        if self.rounds:
-            return self.fit()
         return self.softmax() if len(self.equations()) else None
 
     def softmax(self) -> LogisticModel:
@@ -272,44 +239,21 @@ class _Solver:
         assert good.probabilities is not None
         return self.model(solve_softmax(self.design.matrix(good.rows), good.probabilities), self.plain)
 
-    def fit(self, link: Link | None = None) -> LogisticModel:
-        link = link or self.link
-        shown = self.heard.probabilities
-        assert shown is not None
-        design, begun = self.design.matrix(self.heard.rows), self.fitted.get(link)
-        likely, weights = fit_rounded(design, shown, one_vs_rest=link == "ovr", start=begun, resolution=self.resolved)
-        self.fitted[link] = likely
-        return self.model(weights, link)
+    def fit(self) -> LogisticModel:
+        """The closest fit to all answers, saturated ones too."""
+        assert self.heard.probabilities is not None
+        matrix = self.design.matrix(self.heard.rows)
+        fitted = fit_rounded(matrix, self.heard.probabilities, one_vs_rest=self.link == "ovr", resolution=_EXACT)
+        return self.model(fitted[1], self.link)
 
     @property
     def plain(self) -> Link:
         return "logistic" if self.spec.n_classes == 2 else "softmax"
 
     def model(self, solution: Floats, link: Link) -> LogisticModel:
-        coef, intercept = self.design.weights(solution)
-        if link == "logistic":
-            coef, intercept = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
-        classes = self.spec.classes or ()
-        return LogisticModel(self.spec.space, classes, coef, intercept, link, self.design.omission).canonical()
+        return self.design.model(solution, link, self.spec.classes or ())
 
     # ── how far to trust it ─────────────────────────────────────────────────────────────────────────────
-
-    def off(self, model: LogisticModel, answers: Answers) -> Floats:
-        """Total variation between a model and answers, of shape (n,)."""
-        assert answers.probabilities is not None
-        distances: Floats = 0.5 * np.abs(model.predict_proba(answers.rows) - answers.probabilities).sum(axis=1)
-        return distances
-
-    def resolution(self) -> float:
-        """How far a revealed probability may be from the true one, as far as the answers tell."""
-        if self.spec.decimals is not None:
-            return 0.5 * 10.0**-self.spec.decimals
-        shown = self.heard.probabilities
-        inner = np.empty(0) if shown is None else shown[(shown > 0.0) & (shown < 1.0)]
-        for decimals in range(1, 9 if len(inner) >= _TELLING else 0):
-            if (np.round(inner, decimals) == inner).all():
-                return float(0.5 * 10.0**-decimals)
-        return 0.0
 
     def tolerance(self) -> float:
         shown = self.heard.probabilities
@@ -324,14 +268,13 @@ class _Solver:
             "residual": residual if math.isfinite(residual) else None,
         }
 
-    def verdict(self, model: LogisticModel, residual: float, tolerance: float | None = None) -> Finding:
-        tolerance = self.tolerance() if tolerance is None else tolerance
+    def verdict(self, model: LogisticModel, residual: float) -> Finding:
+        tolerance = self.tolerance()
         evidence = self.evidence(residual)
         if not math.isfinite(residual):
             reason = "the fit was not held against further rows (check=0)"
             return Finding(model, Outcome.UNVERIFIED, reason, evidence)
-        kind = "on average" if self.rounds else "at most"
-        checked = f"{self.attack.check} further rows differ by {residual:.1e} {kind} (total variation)"
+        checked = f"{self.attack.check} further rows differ by at most {residual:.1e} (total variation)"
         if residual <= tolerance:
             return Finding(model, Outcome.VERIFIED, f"{checked}: a {self.link} model", evidence)
         reason = (
