@@ -136,6 +136,7 @@ def test_help_has_examples(capsys, command):
         (("audit", "{local}", "--evaluate", "-5", "--out", "{here}/never"), "n_uniform"),
         (("serve", "{local}", "--port", "70000"), "70000"),
         (("reproduce", "binary-lr", "--seeds", "0"), "--seeds"),
+        (("reproduce", "binary-lr", "--out", "{here}/x.html"), "binary-lr has no pictures"),
         (("extract", "{local}", "--attack", "magic"), "no attack 'magic'"),
         (("extract", "{local}", "--guard", "wall"), "wall"),
         (("audit", "{local}", "--against", "9 moons"), "9 moons"),

@@ -18,7 +18,7 @@ from filch.report.format import Report
 from filch.report.html import to_html
 from filch.report.terminal import table
 
-VOID = {"meta", "link", "br", "line", "circle", "path"}
+VOID = {"meta", "link", "br", "img", "line", "circle", "path"}
 
 
 class Page(HTMLParser):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -33,6 +34,7 @@ def _reproduce(
     seeds: Annotated[int, typer.Option("--seeds", help="Seeds behind each median and worst.")] = 5,
     only: Annotated[list[str] | None, typer.Option("--only", help="A data set; may come again.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    page: Annotated[Path | None, typer.Option("--out", help="Write the pictures to this HTML file.")] = None,
 ) -> None:
     """Reproduce a table or figure of the paper: this tool, the paper's method run here, the printed figure."""
     known = studies()
@@ -50,9 +52,24 @@ def _reproduce(
     unknown = [data for data in only or () if data not in study.datasets]
     if unknown:
         raise UsageError(f"{name} does not run on {unknown[0]!r}: choose {', '.join(study.datasets)}")
+    if page is not None:
+        _check_page(name, study.pictures, page)
     with Status("starting", console=err) as status:
         table = study(seeds=range(seeds), datasets=tuple(only or study.datasets), progress=status.update)
     if as_json:
         print(table.as_json())
     else:
         out.print(table)
+    if table.gallery is not None and page is not None:
+        err.print(f"pictures: {table.gallery.save(page)}", highlight=False, soft_wrap=True)
+    elif study.pictures:
+        err.print(f"there are pictures, too: filch reproduce {name} --out {name}.html", highlight=False, soft_wrap=True)
+
+
+def _check_page(name: str, pictures: bool, page: Path) -> None:
+    """Say what is wrong with ``--out`` before hours of work, not after."""
+    if not pictures:
+        having = ", ".join(key for key, study in studies().items() if study.pictures) or "none yet"
+        raise UsageError(f"{name} has no pictures to write to {page}: leave out --out (with pictures: {having})")
+    if page.is_dir() or not page.parent.is_dir():
+        raise UsageError(f"cannot write {page}: name a file in a folder that exists")

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from filch.paper import binary_lr, table4
+from filch.paper.gallery import Gallery, Section
 from filch.paper.tables import Row, Spread, Table
 
-__all__ = ["Reproduction", "Row", "Spread", "Table", "studies"]
+__all__ = ["Gallery", "Reproduction", "Row", "Section", "Spread", "Table", "studies"]
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,14 @@ class Reproduction:
         Those that it runs on unless told otherwise.
     run : callable
         Takes ``seeds``, ``datasets`` and ``progress``, each optional; returns a `Table`.
+    pictures : bool
+        Whether the table comes with a `Gallery`.
     """
 
     description: str
     datasets: tuple[str, ...]
     run: Callable[..., Table]
+    pictures: bool = False
 
     def __call__(self, **settings: Any) -> Table:
         """Compute it."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from rich import box
 from rich.table import Table as RichTable
+
+from filch.paper.gallery import Gallery
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Row:
         Whether the total variations are upper bounds, as the paper prints them.
     note : str
         How the fit ended, or what a printed figure is.
+    extra : mapping of str to Spread
+        Measures of this study alone, by name; a column each.
     """
 
     dataset: str
@@ -73,6 +77,7 @@ class Row:
     n_uniform: int = 0
     bounds: bool = False
     note: str = ""
+    extra: Mapping[str, Spread] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -85,15 +90,20 @@ class Table:
         As in ``filch reproduce NAME``.
     title : str
     rows : tuple of Row
+    gallery : Gallery or None
+        The pictures of a study that has some; not in the JSON.
     """
 
     name: str
     title: str
     rows: tuple[Row, ...]
+    gallery: Gallery | None = None
 
     def as_dict(self) -> dict[str, object]:
         """The table as JSON-able values."""
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(replace(self, gallery=None))
+        del values["gallery"]
+        return values
 
     def as_json(self) -> str:
         """The table as JSON text."""
@@ -110,7 +120,9 @@ class Table:
             collapse_padding=True,
         )
         table.add_column("method", no_wrap=True)
-        for heading in ("queries", "1−R_test", "1−R_unif", "TV unif", "seconds"):
+        extra = list(dict.fromkeys(name for row in self.rows for name in row.extra))
+        # A study's own measures take the place of the times, so that the table fits eighty columns.
+        for heading in ("queries", "1−R_test", "1−R_unif", "TV unif", *(extra or ["seconds"])):
             table.add_column(heading, justify="right", no_wrap=True)
         last = None
         for row in self.rows:
@@ -125,7 +137,7 @@ class Table:
                 _share(row.r_test),
                 _share(row.r_unif),
                 _both(row.r_tv_unif, "< {:.0e}" if row.bounds else "{:.0e}"),
-                _both(row.seconds, "{:.2f}"),
+                *([_both(row.extra.get(name), "{:.2g}") for name in extra] or [_both(row.seconds, "{:.2f}")]),
             )
         return table
 
