@@ -51,8 +51,8 @@ def test_shapes_and_files_that_are_wrong(tmp_path):
         LogisticModel(model.space, model.classes, model.coef_[:, :2], model.intercept_, "softmax")
     (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 nonsense")
     for name in ("bad.npz", "absent.npz"):
-        with pytest.raises(UsageError, match="no saved logistic model"):
+        with pytest.raises(UsageError, match="no saved model"):
             models.load(tmp_path / name)
     np.savez(tmp_path / "other.npz", a=np.arange(3))
-    with pytest.raises(UsageError, match="no saved logistic model"):
+    with pytest.raises(UsageError, match="no saved model"):
         models.load(tmp_path / "other.npz")

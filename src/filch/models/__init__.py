@@ -5,12 +5,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from filch.core.models import ExtractedModel
+from filch.errors import UsageError
+from filch.models import files
 from filch.models.logistic import LogisticModel
+from filch.models.perceptron import PerceptronModel
 
-__all__ = ["LogisticModel", "load"]
+__all__ = ["LogisticModel", "PerceptronModel", "load"]
+
+_KINDS: Mapping[str, Callable[[files.Stored], ExtractedModel]] = {
+    "logistic": LogisticModel.stored,
+    "perceptron": PerceptronModel.stored,
+}
 
 
 def load(path: str | Path, *, trust: bool = False) -> ExtractedModel:
@@ -28,8 +37,14 @@ def load(path: str | Path, *, trust: bool = False) -> ExtractedModel:
     UsageError, UntrustedFile
         The file is no saved model, or would run code and is not trusted.
     """
-    if Path(path).suffix == ".npz":
-        return LogisticModel.load(path)
-    from filch.models.surrogate import SurrogateModel
+    if Path(path).suffix != ".npz":
+        from filch.models.surrogate import SurrogateModel
 
-    return SurrogateModel.load(path, trust=trust)
+        return SurrogateModel.load(path, trust=trust)
+    stored = files.read(path)
+    if stored.kind not in _KINDS:
+        raise UsageError(f"{path} holds a {stored.kind!r} model: this version reads {', '.join(_KINDS)}")
+    try:
+        return _KINDS[stored.kind](stored)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"{path} is no saved {stored.kind} model: {error}") from error

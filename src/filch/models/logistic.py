@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +14,7 @@ from scipy.special import expit, softmax
 from filch.core.encoding import OneHot
 from filch.core.features import FeatureSpace, Rows
 from filch.errors import UsageError
+from filch.models import files
 
 Link = Literal["logistic", "softmax", "ovr"]
 Floats = npt.NDArray[np.float64]
@@ -124,34 +123,15 @@ class LogisticModel:
 
     def save(self, path: str | Path) -> Path:
         """Write the model as ``.npz`` with its schema as JSON inside; nothing is pickled."""
-        path = Path(path).with_suffix(".npz")
-        facts = {"kind": "logistic", "link": self.link, "classes": self.classes, "omission": self.omission}
-        np.savez(
-            path,
-            coef=self.coef_,
-            intercept=self.intercept_,
-            facts=np.array(json.dumps(facts)),
-            space=np.array(self.space.to_json().decode()),
-        )
-        return path
+        facts = {"link": self.link, "classes": self.classes, "omission": self.omission}
+        return files.write(path, "logistic", facts, self.space, {"coef": self.coef_, "intercept": self.intercept_})
 
     @classmethod
-    def load(cls, path: str | Path) -> LogisticModel:
-        """Read a model that `save` wrote.
-
-        Raises
-        ------
-        UsageError
-            The file is missing or no such model.
-        """
-        try:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
-                facts = json.loads(str(stored["facts"]))
-                space = FeatureSpace.from_json(str(stored["space"]))
-                names = tuple(facts["classes"])
-                return cls(space, names, stored["coef"], stored["intercept"], facts["link"], facts["omission"])
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
-            raise UsageError(f"{path} is no saved logistic model: {error}") from error
+    def stored(cls, stored: files.Stored) -> LogisticModel:
+        """Make the model that a file holds."""
+        facts, arrays = stored.facts, stored.arrays
+        classes = tuple(facts["classes"])
+        return cls(stored.space, classes, arrays["coef"], arrays["intercept"], facts["link"], facts["omission"])
 
 
 def probabilities(scores: Floats, link: Link) -> Floats:
