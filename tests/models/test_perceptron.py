@@ -35,7 +35,7 @@ def test_it_says_what_scikit_learns_network_says(activation, classes):
     X = box.sample(80, np.random.default_rng(0))
     y = X[:, 0] if classes is None else np.digitize(X @ [1.0, 2.0], [0.0, 1.0][: classes - 1])
     network = (MLPRegressor if classes is None else MLPClassifier)(
-        (4,), activation=activation, max_iter=20, random_state=0
+        hidden_layer_sizes=(4,), activation=activation, max_iter=20, random_state=0
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -11,7 +11,7 @@ from filch.errors import UsageError
 from filch.evaluate import Evaluation, Fidelity
 from filch.extraction import extract
 from filch.paper.tables import Row, Spread
-from filch.paper.targets import Inputs, Target
+from filch.paper.targets import HIDDEN, Inputs, Target
 
 Told = Callable[[str], None]
 """Told of each step of a reproduction, in a few words."""
@@ -39,8 +39,10 @@ def check_datasets(chosen: Sequence[str], known: Sequence[str]) -> None:
 
 
 def unknowns(target: Target) -> int:
-    """The paper's count of a target's parameters: c(d + 1), or d + 1 for a binary one."""
+    """The paper's count of a target's parameters: c(d + 1), d + 1 if binary, h(d + 1) + c(h + 1) for a network."""
     per_class = OneHot(target.oracle.spec.space).width + 1
+    if target.kind.startswith("mlp-"):
+        return HIDDEN * per_class + target.study.n_classes * (HIDDEN + 1)
     return per_class if target.kind == "binary" else target.study.n_classes * per_class
 
 
