@@ -87,14 +87,19 @@ class Design:
         return middle
 
     def rows(self, rng: np.random.Generator) -> Rows:
-        """Give the base row, then one row for each free column, a number moved by half its range; of shape (size, d).
+        """The base row, then one row for each free column, a number moved by half its range; of shape (size, d)."""
+        columns, values = self.moves(rng)
+        return np.concatenate([self.base[None], self.moved(self.base, columns, values)])
+
+    def moves(self, rng: np.random.Generator) -> tuple[npt.NDArray[np.int64], Rows]:
+        """Which raw column each row but the base row moves, and to which value; both of shape (size − 1,).
 
         In random order, but for numbers of both signs, which come last: they may move a score furthest, and by then the
         answers tell a base row from which that does no harm.
         """
-        space, columns = self.space, np.arange(len(self.space))
+        space = self.space
         half = space.snap((self.base + self.view.scale)[None])[0]
-        moved: list[Rows] = []
+        moves: list[tuple[int, float]] = []
         for column in sorted(
             rng.permutation(len(space)), key=lambda c: not space.categorical[c] and space.low[c] != 0.0
         ):
@@ -103,8 +108,15 @@ class Design:
                 values = [*map(float, range(1, space.sizes[column])), *[np.nan] * self.omission]
             elif space.high[column] > space.low[column]:
                 values = [half[column] if half[column] > self.base[column] else space.high[column]]
-            moved += [np.where(columns == column, value, self.base) for value in values]
-        return np.array([self.base, *moved])
+            moves += [(column, value) for value in values]
+        return np.array([column for column, _ in moves], dtype=np.int64), np.array([value for _, value in moves])
+
+    @staticmethod
+    def moved(base: Rows, columns: npt.NDArray[np.int64], values: Rows) -> Rows:
+        """Copies of a base row, each with one column moved to a value, of shape (n, d)."""
+        rows = np.repeat(base[None], len(columns), axis=0)
+        rows[np.arange(len(columns)), columns] = values
+        return rows
 
     def completing(self, known: Rows, rng: np.random.Generator) -> Rows:
         """Rows that are still needed for a system of full rank when ``known`` are answered already."""

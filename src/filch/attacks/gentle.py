@@ -46,19 +46,14 @@ class Gentle:
 
     def complete(self, answers: Answers, rng: np.random.Generator) -> Generator[Ask, Answers, None]:
         """Ask gentler rows until the moderate answers have full rank, or no search finds more."""
-        good = answers[moderate(answers, self.floor)] if len(answers) else answers
+        good = yield from self.begin(answers, rng)
         if not len(good):
-            found = yield from lockstep(
-                {"base": self._between(answers, None, child(rng, "base"))}, phase="gentler rows"
-            )
-            if found["base"] is None:
-                return
-            good = found["base"]
+            return
         before = -1
         while before < self.design.rank(good.rows) < self.design.size:
             before = self.design.rank(good.rows)
             missing = self._unresolved(good)
-            base = self._mildest(good)
+            base = self.mildest(good)
             searches = {
                 f"{column}={value}": self._resolve(
                     column, value, base, good, child(rng, "gentle", str(column), str(value))
@@ -68,7 +63,17 @@ class Gentle:
             found = yield from lockstep(searches, phase="gentler rows")
             good = Answers.concat([good, *(answer for answer in found.values() if answer is not None)])
 
-    def _mildest(self, good: Answers) -> Rows:
+    def begin(self, answers: Answers, rng: np.random.Generator) -> Generator[Ask, Answers, Answers]:
+        """The moderate ones of the answers; if there is none, ask for some. Empty if no search finds any."""
+        good = answers[moderate(answers, self.floor)] if len(answers) else answers
+        if len(good):
+            return good
+        search = {"base": self._between(answers, None, child(rng, "base"))}
+        found = (yield from lockstep(search, phase="gentler rows"))["base"]
+        return good if found is None else found
+
+    def mildest(self, good: Answers) -> Rows:
+        """Of moderate answers, the row whose lowest probability is highest, of shape (d,)."""
         assert good.probabilities is not None
         row: Rows = good.rows[good.probabilities.min(axis=1).argmax()]
         return row

@@ -6,7 +6,8 @@ server encodes: one-hot encoding and scaling fold into the weights. Needs all pr
 Queries, with d free encoded columns (`Design.size` = d + 1) and c classes: binary and softmax d + 1, since
 ``log f_i − log f_0`` is affine in x for every class at once; one-vs-rest at most 1.2 ⌈c(d + 1)/(c − 1)⌉, since each
 answer holds c − 1 equations in c(d + 1) unknowns. ``check`` further rows in the selection account verify every fit.
-Rounded answers are the matter of `filch.attacks.rounded`, on up to ``most`` rows per unknown of one score.
+Rounded answers are the matter of `filch.attacks.rounded`, on up to ``most`` rows per unknown of one score; softmax and
+binary models of more than 4,096 unknowns a score that of `filch.attacks.stepwise`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from filch.attacks.equations import solve_one_vs_rest, solve_softmax
 from filch.attacks.gentle import Gentle, moderate
 from filch.attacks.intervals import fit_rounded
 from filch.attacks.rounded import Rounded
+from filch.attacks.stepwise import EXACT, Stepwise, tolerance
 from filch.core.answers import Answers
 from filch.core.attack import Ask, Finding, Outcome, Steps, overheard
 from filch.core.features import Rows
@@ -35,11 +37,11 @@ from filch.errors import BudgetSpent, UsageError
 from filch.models.logistic import Link, LogisticModel
 
 Floats = npt.NDArray[np.float64]
-_EXACT = 1e-9  # total variation up to which an unrounded fit is one
 _COARSE = 1e-9  # unrounded probabilities below it may have lost their digits (1 − p)
 _LEGS, _TRIED = 8, 100  # of the way to a better base row, and rows tried on each
 _CENTRAL = 0.5  # a base row is good enough if no probability is below this part of an even share
 _SPARE = 1.2  # rows over the counting bound of one-vs-rest
+_WIDE = 4_096  # unknowns of one score above which no square matrix of them is made
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ class Logistic:
     def steps(self, spec: OracleSpec, rng: np.random.Generator, *, budget: int, known: Answers) -> Steps:
         """Ask one row for each unknown, solve, check; see the module's docstring."""
         solver = _Solver(self, spec, rng, budget, known)
+        if solver.design.size > _WIDE and solver.link != "ovr":
+            return (yield from Stepwise(spec, solver.design, rng, self.check).steps())
         try:
             return (yield from overheard(solver.steps(), solver.hear))
         except BudgetSpent:
@@ -140,7 +144,7 @@ class _Solver:
         if not len(self.heard):
             return Finding(None, Outcome.NO_CONVERGENCE, "every row was refused", self.evidence())
         coarse = resolution(self.heard, self.spec)
-        if coarse > _EXACT:
+        if coarse > EXACT:
             return (yield from self.rounded(coarse))
         residual = math.inf
         for self.floor in (0.0, _COARSE):
@@ -243,7 +247,7 @@ class _Solver:
         """The closest fit to all answers, saturated ones too."""
         assert self.heard.probabilities is not None
         matrix = self.design.matrix(self.heard.rows)
-        fitted = fit_rounded(matrix, self.heard.probabilities, one_vs_rest=self.link == "ovr", resolution=_EXACT)
+        fitted = fit_rounded(matrix, self.heard.probabilities, one_vs_rest=self.link == "ovr", resolution=EXACT)
         return self.model(fitted[1], self.link)
 
     @property
@@ -257,8 +261,7 @@ class _Solver:
 
     def tolerance(self) -> float:
         shown = self.heard.probabilities
-        single = shown is not None and (shown.astype(np.float32) == shown).all()  # a server that computes in float32
-        return max(_EXACT, 2**-22 * math.sqrt(self.design.size)) if single else _EXACT
+        return tolerance(shown is not None and bool((shown.astype(np.float32) == shown).all()), self.design.size)
 
     def evidence(self, residual: float = math.inf) -> dict[str, object]:
         return {
