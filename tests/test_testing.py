@@ -103,6 +103,8 @@ def test_our_guards(guard, name):
         (make("logistic"), ORACLES["raw columns"], 60),
         (make("logistic", link="ovr"), ORACLES["probabilities"], 60),
         (make("logistic", most=5), ORACLES["two decimals"], 60),
+        (make("perceptron-sgd", hidden=3, epochs=4), ORACLES["probabilities"], 150),
+        (make("perceptron-sgd", hidden=3, epochs=4, alpha=1), ORACLES["top-2"], 50),
         (
             make("auto", candidates=(make("logistic"), Retraining(surrogate=LINEAR, rounds=2))),
             ORACLES["raw columns"],

@@ -14,7 +14,7 @@ import filch
 from filch.core.attack import Outcome
 from filch.core.oracle import OracleSpec
 from filch.errors import CannotRun, DataError, UsageError
-from filch.paper import Reproduction, Row, Spread, Table, studies
+from filch.paper import Reproduction, Row, Spread, Table, studies, table4
 from filch.paper.equation_solving import EquationSolving
 from filch.paper.table4 import _printed
 from filch.paper.targets import Inputs, Kind, target
@@ -110,6 +110,24 @@ def test_printed_rows_of_table_4() -> None:
     half, full = _printed("adult-race", "softmax", 530)
     assert (half.queries.median, half.r_test, half.r_unif) == (265, Spread(0.0004, 0.0004), Spread(0.0025, 0.0025))
     assert (full.queries.median, full.r_unif, full.seconds) == (530, Spread(0, 0), Spread(3.1, 3.1))
+
+
+def test_a_network_beside_the_paper() -> None:
+    rows = list(table4.network_rows("iris", "mlp-tanh", (0,), ("one-hot",), None))
+    theirs = [row for row in rows if row.method == "paper's method"]
+    assert [row.queries.worst for row in theirs] == [82, 163, 326, 815]  # of 20 · 5 + 3 · 21 unknowns
+    assert theirs[-1].r_unif is not None and theirs[-1].r_unif.worst < 0.02
+
+
+def test_networks_run_on_adult_race_unless_they_are_named() -> None:
+    table = studies()["table4"](seeds=(0,), datasets=["blobs"])
+    assert {row.model for row in table.rows} == {"softmax", "ovr"}
+
+
+def test_printed_rows_of_networks() -> None:
+    printed = list(table4._printed_network(target("iris", "mlp-tanh")))
+    assert [row.queries.median for row in printed] == [1112, 2225, 4450, 11125]
+    assert printed[1].r_unif == Spread(0.0277, 0.0277)
 
 
 def test_the_counting_bound() -> None:

@@ -13,6 +13,11 @@ _ATTACKS: Mapping[str, tuple[str, str, str]] = {
     "auto": ("auto", "Auto", "extract-and-test: every candidate on one shared set of answers"),
     "logistic": ("logistic", "Logistic", "equation solving for binary, softmax and one-vs-rest logistic models"),
     "lowd-meek": ("lowd_meek", "LowdMeek", "boundary line searches: binary linear models from labels alone"),
+    "perceptron-sgd": (
+        "perceptron_sgd",
+        "PerceptronSGD",
+        "gradient descent for networks with one hidden layer: the paper's own method, an approximation",
+    ),
     "retraining": ("retraining", "Retraining", "train a surrogate on answers: any model, any reveal"),
 }
 
@@ -23,7 +28,7 @@ def names() -> dict[str, str]:
     Examples
     --------
     >>> sorted(names())
-    ['auto', 'logistic', 'lowd-meek', 'retraining']
+    ['auto', 'logistic', 'lowd-meek', 'perceptron-sgd', 'retraining']
     """
     return {name: line for name, (_, _, line) in _ATTACKS.items()}
 
