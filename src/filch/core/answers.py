@@ -16,6 +16,7 @@ from filch.errors import UsageError
 
 Floats = npt.NDArray[np.float64]
 Index = slice | npt.NDArray[Any]
+_WITH_VALUE = ("value", "node", "confidence")  # what a regressor may reveal
 
 
 @dataclass(frozen=True)
@@ -117,10 +118,11 @@ class Reveal:
     Parameters
     ----------
     level : str
-        ``labels``, ``top-k`` (the label and the k highest probabilities), ``probabilities``, ``value``, ``scores``
-        or ``node`` (a tree's label or value, and its leaf's id).
+        ``labels``, ``top-k`` (the label and the k highest probabilities), ``probabilities``, ``value``, ``scores``,
+        ``node`` (a tree's label or value, and its leaf's id) or ``confidence`` (a tree's label or value, and the
+        confidence in it).
     decimals : int, optional
-        Probabilities, values and scores are rounded to so many decimals.
+        Probabilities, values, scores and confidences are rounded to so many decimals.
 
     Raises
     ------
@@ -137,7 +139,7 @@ class Reveal:
     decimals: int | None = None
 
     def __post_init__(self) -> None:
-        levels = ("labels", "probabilities", "value", "scores", "node")
+        levels = ("labels", "probabilities", "value", "scores", "node", "confidence")
         if self.level not in levels and not re.fullmatch(r"top-[1-9][0-9]*", self.level):
             raise UsageError(f"no reveal {self.level!r}: choose {', '.join(levels)} or top-1, top-2, …")
         if self.decimals is not None and not 0 <= self.decimals <= 17:
@@ -166,7 +168,7 @@ class Reveal:
             refused=answers.refused,
             labels=answers.labels,
             probabilities=self._rounded(probabilities),
-            value=self._rounded(answers.value) if self.level in ("value", "node") else None,
+            value=self._rounded(answers.value) if self.level in _WITH_VALUE else None,
             scores=self._rounded(answers.scores) if self.level == "scores" else None,
             node=answers.node if self.level == "node" else None,
             confidence=self._rounded(answers.confidence) if self.level != "labels" else None,

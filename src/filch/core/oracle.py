@@ -293,6 +293,8 @@ def _check_reveal(model: Any, reveal: Reveal, *, classifies: bool) -> None:
         raise NotRevealed(f'{kind} has no predict_proba: pass reveal="labels", or calibrate it')
     if reveal.level == "scores" and not hasattr(model, "decision_function"):
         raise NotRevealed(f'{kind} has no decision_function: pass reveal="labels" or "probabilities"')
+    if reveal.level == "confidence":
+        raise NotRevealed("only trees of filch.models show a confidence beside the label: ask them by TreeOracle")
     last = model[-1] if hasattr(model, "steps") else model
     if reveal.level == "node" and not (hasattr(last, "apply") and hasattr(last, "tree_")):
         raise NotRevealed(f'{kind} is no single tree: pass reveal="labels" or "probabilities"')

@@ -13,12 +13,14 @@ from filch.errors import UsageError
 from filch.models import files
 from filch.models.logistic import LogisticModel
 from filch.models.perceptron import PerceptronModel
+from filch.models.tree import TreeModel
 
-__all__ = ["LogisticModel", "PerceptronModel", "load"]
+__all__ = ["LogisticModel", "PerceptronModel", "TreeModel", "load"]
 
 _KINDS: Mapping[str, Callable[[files.Stored], ExtractedModel]] = {
     "logistic": LogisticModel.stored,
     "perceptron": PerceptronModel.stored,
+    "tree": TreeModel.stored,
 }
 
 

@@ -12,5 +12,14 @@ that names it and says what is wrong. They need no test runner. ::
 from filch.testing.attacks import ATTACK_CHECKS, check_attack
 from filch.testing.guards import GUARD_CHECKS, check_guard
 from filch.testing.oracles import ORACLE_CHECKS, check_oracle
+from filch.testing.trees import random_tree
 
-__all__ = ["ATTACK_CHECKS", "GUARD_CHECKS", "ORACLE_CHECKS", "check_attack", "check_guard", "check_oracle"]
+__all__ = [
+    "ATTACK_CHECKS",
+    "GUARD_CHECKS",
+    "ORACLE_CHECKS",
+    "check_attack",
+    "check_guard",
+    "check_oracle",
+    "random_tree",
+]

@@ -98,9 +98,10 @@ def require_consistent(answers: Answers, spec: OracleSpec) -> None:
     require((given.probabilities is not None) == spec.reveal.shows_probabilities, f"probabilities at reveal {level!r}")
     require((given.scores is not None) == (level == "scores"), f"scores at reveal {level!r}")
     require((given.node is not None) == (level == "node"), f"node ids at reveal {level!r}")
-    value = spec.classes is None and level in ("value", "node")
+    require((given.confidence is not None) == (level == "confidence"), f"a confidence at reveal {level!r}")
+    value = spec.classes is None and level in ("value", "node", "confidence")
     require((given.value is not None) == value, f"a value at reveal {level!r}")
-    for name in ("probabilities", "value", "scores"):
+    for name in ("probabilities", "value", "scores", "confidence"):
         array = getattr(given, name)
         if array is not None and spec.decimals is not None:
             require(np.array_equal(np.round(array, spec.decimals), array, equal_nan=True), f"{name}: too many decimals")
