@@ -9,6 +9,7 @@
 """
 
 from filch import errors
+from filch.attacks.inversion import invert
 from filch.audit import audit
 from filch.core.answers import Answers, Reveal
 from filch.core.attack import Also, Ask, Attack, Finding, Outcome, Steps, lockstep
@@ -50,6 +51,7 @@ __all__ = [
     "errors",
     "extract",
     "fidelity",
+    "invert",
     "lockstep",
     "parameter_error",
 ]

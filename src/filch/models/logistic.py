@@ -98,6 +98,10 @@ class LogisticModel:
         names: npt.NDArray[Any] = self.classes_[chosen]
         return names
 
+    def gradient(self, X: pd.DataFrame | Rows, index: int) -> Floats:
+        """The gradient of ``log f_index`` in the raw numeric columns, of shape (n, d); 0 for categories."""
+        return raw_gradient(self.space, log_slopes(self.decision_function(X), self.link, index) @ self.coef_)
+
     def canonical(self) -> LogisticModel:
         """The same function in its canonical form, in which two models can be compared.
 
@@ -143,3 +147,19 @@ def probabilities(scores: Floats, link: Link) -> Floats:
     # σ_i / Σ_j σ_j, scaled by the largest σ, so that rows far from every class do not divide 0 by 0.
     log_sigma = -np.logaddexp(0.0, -scores)
     return np.asarray(softmax(log_sigma, axis=1))
+
+
+def log_slopes(scores: Floats, link: Link, index: int) -> Floats:
+    """The derivatives of ``log f_index`` in raw scores: of shape (n, c), or (n, 1) if binary, from (n,)."""
+    if link == "logistic":
+        return (expit(-scores) if index else -expit(scores))[:, None]
+    chosen = np.arange(scores.shape[1]) == index
+    slopes: Floats = chosen - probabilities(scores, link)
+    return slopes * expit(-scores) if link == "ovr" else slopes
+
+
+def raw_gradient(space: FeatureSpace, encoded: Floats) -> Floats:
+    """Turn derivatives in encoded columns, of shape (n, width), into those in raw numeric columns, of shape (n, d)."""
+    view = OneHot(space)
+    moves = ~space.categorical & (space.high > space.low)
+    return np.asarray(np.where(moves, encoded[:, view.starts] / view.scale, 0.0))

@@ -16,7 +16,7 @@ from filch.core.encoding import OneHot
 from filch.core.features import FeatureSpace, Rows
 from filch.errors import UsageError
 from filch.models import files
-from filch.models.logistic import probabilities
+from filch.models.logistic import log_slopes, probabilities, raw_gradient
 
 Activation = Literal["tanh", "logistic", "relu"]
 Output = Literal["logistic", "softmax", "identity"]
@@ -128,6 +128,19 @@ class PerceptronModel:
         names: npt.NDArray[Any] = self.classes_[chosen]
         return names
 
+    @available_if(lambda model: model.classes is not None)  # type: ignore[untyped-decorator]
+    def gradient(self, X: pd.DataFrame | Rows, index: int) -> Floats:
+        """The gradient of ``log f_index`` in the raw numeric columns, of shape (n, d); 0 for categories."""
+        units = self.units(X)
+        scores = units @ self.coefs_[1] + self.intercepts_[1]
+        outer = (
+            log_slopes(scores, "softmax", index)
+            if self.link == "softmax"
+            else log_slopes(scores[:, 0], "logistic", index)
+        )
+        inner = outer @ self.coefs_[1].T * activation_slopes(units, self.activation)
+        return raw_gradient(self.space, inner @ self.coefs_[0].T)
+
     def canonical(self) -> PerceptronModel:
         """The same function in a form in which two models can be compared.
 
@@ -175,3 +188,10 @@ def activate(inputs: Floats, activation: Activation) -> Floats:
     if activation == "relu":
         return np.maximum(inputs, 0.0)
     return np.asarray(np.tanh(inputs) if activation == "tanh" else expit(inputs))
+
+
+def activation_slopes(units: Floats, activation: Activation) -> Floats:
+    """The derivative of an activation, from its values; elementwise."""
+    if activation == "relu":
+        return np.asarray(units > 0, dtype=np.float64)
+    return np.asarray(1 - units**2 if activation == "tanh" else units * (1 - units))
