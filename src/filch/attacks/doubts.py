@@ -1,18 +1,25 @@
-"""What answers tell about themselves: how finely they resolve the truth, and how far a model is from them."""
+"""What answers tell about themselves: how finely they resolve, whether to believe them, how far a model is off."""
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from filch.core.answers import Answers
+from filch.core.attack import Ask
+from filch.core.columns import listed
 from filch.core.oracle import OracleSpec
+from filch.errors import BudgetSpent
 
 Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 _TELLING = 4  # probabilities that all end at the same decimal show that answers are rounded
 _FINEST = 8  # decimals up to which rounding is looked for
+_SLACK = 1e-5  # by which probabilities may miss 0, 1 or a sum of 1: float32 servers with many classes
+_NOISE = 1e-12  # differences below it come from sums in another order, not from noise
 
 
 def resolution(answers: Answers, spec: OracleSpec) -> float:
@@ -52,3 +59,108 @@ def distances(model: Any, answers: Answers) -> Floats:
     assert answers.probabilities is not None
     off: Floats = 0.5 * np.abs(model.predict_proba(answers.rows) - answers.probabilities).sum(axis=1)
     return off
+
+
+# ── answers that cannot be believed ─────────────────────────────────────────────────────────────────────────
+
+
+def doubt(answers: Answers, spec: OracleSpec) -> str | None:
+    """Why answers cannot be what a model with class probabilities says, in one sentence, or None.
+
+    Told are probabilities that are missing where all are revealed, that are negative or above 1, that do not sum to 1
+    (top-k: that sum to more) by more than rounding explains, and numbers that are not finite. For noise between calls
+    see `unsteady`, for classes that are never met `unmet`.
+
+    Parameters
+    ----------
+    answers : Answers
+    spec : OracleSpec
+
+    Examples
+    --------
+    >>> import filch
+    >>> spec = filch.OracleSpec(filch.FeatureSpace.box([0], [1]), ("a", "b"))
+    >>> doubt(Answers(np.zeros((1, 1)), probabilities=np.array([[0.5, 0.7]])), spec)
+    'in 1 of 1 answers the probabilities do not sum to 1 (1.2)'
+    """
+    answers = answers.given
+    for name, numbers in (("value", answers.value), ("scores", answers.scores)):
+        if numbers is not None and not np.isfinite(numbers).all():
+            bad: Flags = ~np.isfinite(numbers).reshape(len(answers), -1).all(axis=1)
+            return f"in {_share(bad)} {name} is no finite number"
+    shown = answers.probabilities
+    if shown is None or not len(shown):
+        return None
+    hidden = np.isnan(shown)
+    most = max(0, shown.shape[1] - (spec.reveal.k or shown.shape[1]))
+    missing = np.asarray(hidden.sum(axis=1) > most)
+    if missing.any():
+        return f"in {_share(missing)} a probability is missing (NaN)"
+    outside = np.where(hidden, 0.0, np.clip(-shown, 0.0, None) + np.clip(shown - 1.0, 0.0, None)).max(axis=1)
+    if (outside > _SLACK).any():
+        return f"in {_share(outside > _SLACK)} a probability is below 0 or above 1 ({_worst(shown, outside)})"
+    sums = np.where(hidden, 0.0, shown).sum(axis=1)
+    slack = _SLACK + resolution(answers, spec) * shown.shape[1]
+    off = np.where(hidden.any(axis=1), sums - 1.0, np.abs(sums - 1.0))
+    if (off > slack).any():
+        word = "sum to more than 1" if hidden.any() else "do not sum to 1"
+        return f"in {_share(off > slack)} the probabilities {word} ({sums[off.argmax()]:.4g})"
+    return None
+
+
+def unmet(answers: Answers, spec: OracleSpec) -> str | None:
+    """Name the classes that no answer shows: neither as its label, nor with a probability above 0. None if all are met.
+
+    Examples
+    --------
+    >>> import filch
+    >>> spec = filch.OracleSpec(filch.FeatureSpace.box([0], [1]), ("a", "b"))
+    >>> unmet(Answers(np.zeros((1, 1)), labels=np.array([0])), spec)
+    "class 'b' never appears in 1 answers"
+    """
+    answers, met = answers.given, np.zeros(spec.n_classes, dtype=bool)
+    if answers.labels is not None:
+        met[np.unique(answers.labels[answers.labels >= 0])] = True
+    if answers.probabilities is not None:
+        met |= (answers.probabilities > 0.0).any(axis=0)
+    absent = [str(name) for name, seen in zip(spec.classes or (), met, strict=True) if not seen]
+    if not absent or not len(answers):
+        return None
+    subject = f"class {listed(absent)} never appears" if len(absent) == 1 else f"classes {listed(absent)} never appear"
+    return f"{subject} in {len(answers)} answers"
+
+
+def unsteady(answers: Answers, rows: int = 4) -> Generator[Ask, Answers, str | None]:
+    """Ask the first few answered rows again, in the selection account: why answers are noisy, in one sentence, or None.
+
+    Ask it where a fit disagrees with its answers, for noise looks like a target of another class.
+    """
+    first = answers.given[:rows]
+    if not len(first):
+        return None
+    try:
+        again = yield Ask(first.rows, "once more", "selection")
+    except BudgetSpent as spent:
+        again = spent.partial
+    asked = ~again.refused
+    first, again = first[: len(again)][asked], again[asked]
+    changed = np.zeros(len(again), dtype=bool)
+    for name in ("labels", "probabilities", "value", "scores", "node", "confidence"):
+        before, after = getattr(first, name), getattr(again, name)
+        if before is not None and after is not None:
+            differs = ~np.isclose(before, after, rtol=_NOISE, atol=_NOISE, equal_nan=True)
+            changed |= differs.reshape(len(again), -1).any(axis=1)
+    if not changed.any():
+        return None
+    return (
+        f"the same row is answered differently from call to call ({int(changed.sum())} of {len(changed)} asked again)"
+    )
+
+
+def _share(which: Flags) -> str:
+    return f"{int(which.sum())} of {len(which)} answers"
+
+
+def _worst(shown: Floats, outside: Floats) -> str:
+    row = shown[outside.argmax()]
+    return f"{row[np.nanargmax(np.abs(row - 0.5))]:.4g}"

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filch.attacks.design import Design
-from filch.attacks.doubts import distances, resolution
+from filch.attacks.doubts import distances, doubt, resolution, unmet, unsteady
 from filch.attacks.equations import solve_one_vs_rest, solve_softmax
 from filch.attacks.gentle import Gentle, moderate
 from filch.attacks.intervals import fit_rounded
@@ -143,6 +143,8 @@ class _Solver:
             yield Ask(np.where(moved, rows[start:stop], base), "equations", snapshot=self.snapshot)
         if not len(self.heard):
             return Finding(None, Outcome.NO_CONVERGENCE, "every row was refused", self.evidence())
+        if (why := doubt(self.heard, self.spec)) is not None:
+            return self.doubted(why)
         coarse = resolution(self.heard, self.spec)
         if coarse > EXACT:
             return (yield from self.rounded(coarse))
@@ -155,11 +157,15 @@ class _Solver:
                 break
         if not self.solvable():
             return self.saturated()
+        model = self.softmax()
         if self.link == "ovr" or (
             residual > self.tolerance() and self.link == "softmax" and self.attack.link == "auto"
         ):
-            return (yield from self.one_vs_rest(residual))
-        return self.verdict(self.softmax(), residual)
+            model, residual = yield from self.one_vs_rest(residual)
+        finding = self.verdict(model, residual)
+        if finding.outcome is Outcome.CLASS_MISMATCH and (why := (yield from unsteady(self.heard))) is not None:
+            return Finding(model, Outcome.NO_CONVERGENCE, f"{why}; the model is a fit to noise", finding.evidence)
+        return finding
 
     def gentler(self, base: Rows, rng: np.random.Generator) -> Rows:
         """Move the base row to where the answers so far predict the least extreme probabilities.
@@ -178,6 +184,16 @@ class _Solver:
             base = rows[lowest.argmax()]
         return base
 
+    def doubted(self, why: str) -> Finding:
+        """Fit what can be fitted of answers that no model with class probabilities gives."""
+        shown = self.heard.probabilities
+        assert shown is not None
+        shares = np.clip(shown, 0.0, None)
+        sound = np.asarray(np.isfinite(shares.sum(axis=1)) & (shares.sum(axis=1) > 0.0))
+        self.heard = Answers(self.heard.rows[sound], probabilities=shares[sound])
+        reason = f"{why}: the target gives no class probabilities; the model fits the rest of its answers"
+        return Finding(self.fit() if sound.any() else None, Outcome.CLASS_MISMATCH, reason, self.evidence())
+
     def saturated(self) -> Finding:
         """Fit all answers, where too few of them are equations."""
         open_ = self.design.size - self.design.rank(self.equations().rows)
@@ -185,10 +201,12 @@ class _Solver:
             f"{open_} of {self.design.size} unknowns stay open, for answers are 0 or 1 around them; the model is a "
             "closest fit, and retraining may do better"
         )
+        if (absent := unmet(self.heard, self.spec)) is not None:
+            reason = f"{absent}; {reason}"
         return Finding(self.fit(), Outcome.NO_CONVERGENCE, reason, self.evidence())
 
-    def one_vs_rest(self, softmax_residual: float) -> Steps:
-        """Ask the rows that one-vs-rest needs more, and solve for it."""
+    def one_vs_rest(self, softmax_residual: float) -> Generator[Ask, Answers, tuple[LogisticModel, float]]:
+        """Ask the rows that one-vs-rest needs more, solve for it, and return the closer model with its residual."""
         classes, size = self.spec.n_classes, self.design.size
         wanted = math.floor(_SPARE * math.ceil(classes * size / (classes - 1)))
         self.floor = 0.0
@@ -202,9 +220,9 @@ class _Solver:
         model = self.model(weights, "ovr")
         residual = yield from self.residual(model)
         if softmax_residual < residual:
-            return self.verdict(self.softmax(), softmax_residual)
+            return self.softmax(), softmax_residual
         self.link = "ovr"
-        return self.verdict(model, residual)
+        return model, residual
 
     def rounded(self, coarse: float) -> Steps:
         """Hand over to the method for rounded answers, with all that was heard."""
