@@ -86,7 +86,7 @@ def doubt(answers: Answers, spec: OracleSpec) -> str | None:
     answers = answers.given
     for name, numbers in (("value", answers.value), ("scores", answers.scores)):
         if numbers is not None and not np.isfinite(numbers).all():
-            bad: Flags = ~np.isfinite(numbers).reshape(len(answers), -1).all(axis=1)
+            bad = (~np.isfinite(numbers)).reshape(len(answers), -1).sum(axis=1) > 0
             return f"in {_share(bad)} {name} is no finite number"
     shown = answers.probabilities
     if shown is None or not len(shown):
