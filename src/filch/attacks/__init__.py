@@ -18,6 +18,8 @@ _ATTACKS: Mapping[str, tuple[str, str, str]] = {
         "PerceptronSGD",
         "gradient descent for networks with one hidden layer: the paper's own method, an approximation",
     ),
+    "tree-bottom-up": ("tree_bottom_up", "TreeBottomUp", "path finding: decision trees by complete queries"),
+    "tree-top-down": ("tree_top_down", "TreeTopDown", "path finding: decision trees by incomplete queries"),
     "retraining": ("retraining", "Retraining", "train a surrogate on answers: any model, any reveal"),
 }
 
@@ -28,7 +30,7 @@ def names() -> dict[str, str]:
     Examples
     --------
     >>> sorted(names())
-    ['auto', 'logistic', 'lowd-meek', 'perceptron-sgd', 'retraining']
+    ['auto', 'logistic', 'lowd-meek', 'perceptron-sgd', 'retraining', 'tree-bottom-up', 'tree-top-down']
     """
     return {name: line for name, (_, _, line) in _ATTACKS.items()}
 

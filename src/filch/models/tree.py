@@ -230,17 +230,19 @@ class TreeModel:
         return found
 
     def predict_proba(self, X: pd.DataFrame | Rows) -> Floats:
-        """The share of each class, of shape (n, c).
+        """The share of each class, of shape (n, c); 1 for the label where distributions are not known.
 
         Raises
         ------
         UsageError
-            A regression tree, or one whose distributions are not known.
+            A regression tree.
         """
-        weights = self.answer(X).distribution
-        if not weights.shape[1]:
-            raise UsageError("this tree knows no class distributions: it has labels and confidences only")
-        shares: Floats = weights / weights.sum(axis=1, keepdims=True)
+        if self.classes is None:
+            raise UsageError("a regression tree has no classes: use predict")
+        told = self.answer(X)
+        if not told.distribution.shape[1]:
+            return np.eye(len(self.classes))[told.label]
+        shares: Floats = told.distribution / told.distribution.sum(axis=1, keepdims=True)
         return shares
 
     # ── files ───────────────────────────────────────────────────────────────────────────────────────────

@@ -1,0 +1,208 @@
+"""Searches along one line of a box: to one feature, to its split, and up to the split above it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from filch.attacks.tree_memory import REFUSED, Ints, Memory
+from filch.attacks.tree_regions import Cut, Region
+from filch.core.answers import Answers
+from filch.core.attack import Also
+from filch.core.features import FeatureSpace, Rows
+
+Step = Generator[Rows | Also, Answers | None, None]
+_NUDGES = (0.4, 0.6, 0.3, 0.7)  # where in a bracket to ask if the middle is refused
+
+
+@dataclass(eq=False)
+class Pair:
+    """Two rows, their ids, which differ, and the columns in which the rows do."""
+
+    x: Rows
+    y: Rows
+    a: int
+    b: int
+
+    @property
+    def columns(self) -> Ints:
+        """The columns in which the rows differ."""
+        return np.flatnonzero((self.x != self.y) & ~(np.isnan(self.x) & np.isnan(self.y)))
+
+
+@dataclass(eq=False)
+class Lines:
+    """Searches that end at one split.
+
+    Parameters
+    ----------
+    space : FeatureSpace
+    memory : Memory
+    epsilon : (d,)
+        The precision of each numeric column.
+    """
+
+    space: FeatureSpace
+    memory: Memory
+    epsilon: Rows
+    weights: Rows = field(init=False)
+    """How often each column was split: those that were are tried first."""
+    uncertain: int = field(init=False, default=0)
+    """Searches that ended without a clear answer: refused rows, answers that contradict each other."""
+
+    def __post_init__(self) -> None:
+        self.weights = np.ones(len(self.space))
+        self.varies = self.space.high > self.space.low
+
+    def _ask(self, region: Region, rows: Rows) -> Generator[Rows | Also, Answers | None, Ints]:
+        ids = yield from self.memory.ask(rows)
+        answered = ids != REFUSED
+        region.note(np.atleast_2d(rows)[answered], ids[answered])
+        return ids
+
+    def _one_column(self, region: Region, pair: Pair) -> Step:
+        """Bisect the columns in which a pair differs until only one is left that changes the id."""
+        columns = pair.columns
+        while len(columns) > 1:
+            half = self._half(columns)
+            between = pair.x.copy()
+            between[half] = pair.y[half]
+            (found,) = (yield from self._ask(region, between)).tolist()
+            if found in (pair.a, REFUSED):
+                pair.x = between
+            else:
+                pair.y, pair.b = between, found
+            columns = pair.columns
+
+    def _half(self, columns: Ints) -> Ints:
+        """The columns that hold about half of the weight of all, the heaviest ones first."""
+        order = columns[np.argsort(-self.weights[columns], kind="stable")]
+        share = np.cumsum(self.weights[order])
+        count = int(np.abs(share - share[-1] / 2).argmin()) + 1
+        return order[: min(count, len(order) - 1)]
+
+    def _locate(self, region: Region, pair: Pair) -> Generator[Rows | Also, Answers | None, Cut]:
+        """The split between the rows of a pair that differs in one column; the pair is moved beside it."""
+        (column,) = pair.columns.tolist()
+        if column in region.open:
+            return (yield from self._groups(region, pair, column))
+        while True:
+            place = self._between(column, float(pair.x[column]), float(pair.y[column]))
+            if place is None:
+                break
+            middle = pair.x.copy()
+            middle[column] = place
+            (found,) = (yield from self._ask(region, middle)).tolist()
+            if found == REFUSED:
+                found = yield from self._nudge(region, pair, middle, column)
+                if found == REFUSED:
+                    self.uncertain += 1
+                    break
+            if found == pair.a:
+                pair.x = middle
+            else:
+                pair.y, pair.b = middle, found
+        low, high = sorted((float(pair.x[column]), float(pair.y[column])))
+        return Cut(column, low, high)
+
+    def _between(self, column: int, x: float, y: float) -> float | None:
+        """Where to ask between two values; None if they are as close as the precision."""
+        low, high = min(x, y), max(x, y)
+        grid = self.space.grid[column]
+        if grid:
+            steps = round((high - low) / grid)
+            return None if steps <= 1 else low + grid * (steps // 2)
+        if high - low <= self.epsilon[column]:
+            return None
+        middle = low + (high - low) / 2
+        return middle if low < middle < high else None
+
+    def _nudge(self, region: Region, pair: Pair, row: Rows, column: int) -> Generator[Rows | Also, Answers | None, int]:
+        """Ask elsewhere in the bracket, after a refusal; ``row`` is changed in place."""
+        x, y, found = float(pair.x[column]), float(pair.y[column]), REFUSED
+        for share in _NUDGES:
+            row[column] = x + share * (y - x)
+            if self.space.grid[column]:
+                row[column] = self.space.low[column] + self.space.grid[column] * round(
+                    (row[column] - self.space.low[column]) / self.space.grid[column]
+                )
+            if row[column] not in (x, y):
+                (found,) = (yield from self._ask(region, row.copy())).tolist()
+            if found != REFUSED:
+                break
+        return found
+
+    def _groups(self, region: Region, pair: Pair, column: int) -> Generator[Rows | Also, Answers | None, Cut]:
+        """The categories that lead to the same answer beside a pair; those not answered go with the largest group."""
+        codes = region.open[column]
+        rows = np.array([pair.x] * len(codes))
+        rows[:, column] = codes
+        ids = (yield from self._ask(region, rows)).tolist()
+        by_id: dict[int, list[int]] = {}
+        for code, number in zip(codes, ids, strict=True):
+            by_id.setdefault(number, []).append(code)
+        lost = by_id.pop(REFUSED, [])
+        groups = sorted(by_id.values(), key=lambda group: (len(group), group))
+        if lost:
+            self.uncertain += 1
+            groups[-1].extend(lost)
+        return Cut(column, groups=tuple(tuple(sorted(group)) for group in groups))
+
+    # ── climbing ────────────────────────────────────────────────────────────────────────────────────────
+
+    def _climb(self, region: Region, pair: Pair, corner: Rows) -> Step:
+        """Turn a pair whose crossing does nothing at a corner into a pair beside a split above it."""
+        (crossed,) = pair.columns.tolist()
+        values = float(pair.x[crossed]), float(pair.y[crossed])
+        still = corner.copy()
+        still[crossed] = values[0]
+        ends = np.array([still, still])
+        ends[1, crossed] = values[1]
+        told = (yield from self._ask(region, ends)).tolist()
+        while True:
+            columns = np.flatnonzero((pair.x != still) & ~np.isnan(still))
+            columns = columns[columns != crossed]
+            if not len(columns):
+                return
+            middle = pair.x.copy()
+            if len(columns) > 1:
+                half = self._half(columns)
+                middle[half] = still[half]
+            else:
+                column = int(columns[0])
+                place = None
+                if column not in region.open:
+                    place = self._between(column, float(pair.x[column]), float(still[column]))
+                if place is None:
+                    break
+                middle[column] = place
+            a, b = yield from self._cross(region, pair, middle, crossed, values)
+            if a == b:
+                still, told = middle, [a, b]
+                still[crossed] = values[0]
+            else:
+                pair.x, pair.y = middle.copy(), middle.copy()
+                pair.x[crossed], pair.y[crossed] = values
+                pair.a, pair.b = a, b
+        # On one side of the crossing the id changes with this column too.
+        side = 0 if pair.a != told[0] else 1
+        start, number = (pair.x, pair.a) if side == 0 else (pair.y, pair.b)
+        end = still.copy()
+        end[crossed] = values[side]
+        pair.x, pair.y, pair.a, pair.b = start, end, number, told[side]
+
+    def _cross(
+        self, region: Region, pair: Pair, middle: Rows, crossed: int, values: tuple[float, float]
+    ) -> Generator[Rows | Also, Answers | None, tuple[int, int]]:
+        """The ids on both sides of a crossing at another row; one row less where the first one says enough."""
+        first, second = middle.copy(), middle.copy()
+        first[crossed], second[crossed] = values
+        (a,) = (yield from self._ask(region, first)).tolist()
+        if a == pair.a:
+            return a, pair.b
+        (b,) = (yield from self._ask(region, second)).tolist()
+        if REFUSED in (a, b):
+            return b, b
+        return a, b

@@ -1,0 +1,174 @@
+"""Boxes of the feature space that the search for a tree's splits works on, and what was asked in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from filch.core.features import FeatureSpace, Rows
+
+Ints = npt.NDArray[np.int64]
+_KEPT = 48  # answered rows that a region keeps at hand; all others are remembered too
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """A split that was found.
+
+    Attributes
+    ----------
+    column : int
+    low, high : float
+        A numeric split lies between these two values, which were both asked.
+    groups : tuple of tuple of int
+        The category codes of each branch; empty if numeric.
+    """
+
+    column: int
+    low: float = 0.0
+    high: float = 0.0
+    groups: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def threshold(self) -> float:
+        """The middle of the bracket."""
+        return self.low + (self.high - self.low) / 2
+
+
+@dataclass(eq=False)
+class Region:
+    """A box, the features that queries in it give, and what became of it.
+
+    Attributes
+    ----------
+    low, high : (d,)
+        Of numeric columns.
+    open : dict of int to tuple of int
+        The categories left, of each categorical column.
+    given : (d,) bool
+        The features that queries give; the others are omitted.
+    depth : int
+    rows : list of (d,)
+        Rows answered in here, with ``ids``.
+    node : int or None
+        The id that every row in here has, once that is known.
+    cut : Cut or None
+    parts : list of Region
+        The regions on the sides of the cut.
+    below : Region or None
+        The same box with one feature more given, where the tree goes on to split.
+    root : int or None
+        The column that the tree splits first in here, where that is known.
+    """
+
+    low: Rows
+    high: Rows
+    open: dict[int, tuple[int, ...]]
+    given: npt.NDArray[np.bool_]
+    depth: int = 0
+    rows: list[Rows] = field(default_factory=list)
+    ids: list[int] = field(default_factory=list)
+    node: int | None = None
+    cut: Cut | None = None
+    parts: list[Region] = field(default_factory=list)
+    below: Region | None = None
+    root: int | None = None
+    probed: int = 0
+
+    @classmethod
+    def whole(cls, space: FeatureSpace, given: npt.NDArray[np.bool_]) -> Region:
+        """The whole space."""
+        codes = {int(j): tuple(range(int(space.sizes[j]))) for j in np.flatnonzero(space.categorical)}
+        return cls(space.low.copy(), space.high.copy(), codes, given)
+
+    @property
+    def dead(self) -> bool:
+        """Whether a bracket took the whole box: thresholds are nearer than the precision."""
+        return bool((self.low > self.high).any()) or not all(self.open.values())
+
+    def corner(self, number: int, given: npt.NDArray[np.bool_] | None = None) -> Rows:
+        """A corner of the box: numbers low or high by parity, categories in turn; features not given are omitted."""
+        row = np.where(number % 2, self.high, self.low)
+        for column, codes in self.open.items():
+            row[column] = codes[number % len(codes)]
+        row[~(self.given if given is None else given)] = np.nan
+        return row
+
+    def varying(self) -> Ints:
+        """The given columns in which rows of the box may differ."""
+        free = self.given & (self.low < self.high)
+        for column, codes in self.open.items():
+            free[column] = self.given[column] and len(codes) > 1
+        return np.flatnonzero(free)
+
+    def inside(self, rows: Rows) -> npt.NDArray[np.bool_]:
+        """Which rows lie in the box (an omitted value does)."""
+        ok = np.ones(len(rows), dtype=bool)
+        for column in range(rows.shape[1]):
+            values = rows[:, column]
+            if column in self.open:
+                fits = np.isin(values, self.open[column])
+            else:
+                fits = (values >= self.low[column]) & (values <= self.high[column])
+            ok &= fits | np.isnan(values)
+        return ok
+
+    def note(self, rows: Rows, ids: Ints) -> None:
+        """Keep answered rows at hand."""
+        self.rows.extend(rows)
+        self.ids.extend(ids.tolist())
+        if len(self.rows) > _KEPT:
+            del self.rows[:-_KEPT], self.ids[:-_KEPT]
+
+    def uncovered(self) -> Rows:
+        """The fewest rows that, with those at hand, take both ends of every range and every category.
+
+        If all of these rows have the id of one leaf, no split is left in the box: a first split on any feature would
+        part two of them.
+        """
+        at_hand = np.array(self.rows).reshape(len(self.rows), len(self.low))
+        wanted: dict[int, list[float]] = {}
+        for column in self.varying().tolist():
+            codes = self.open.get(column)
+            values = [float(c) for c in codes] if codes else [float(self.low[column]), float(self.high[column])]
+            seen = set(at_hand[:, column].tolist())
+            wanted[column] = [value for value in values if value not in seen]
+        count = max((len(values) for values in wanted.values()), default=0)
+        if not at_hand.size:
+            count = max(count, 1)
+        rows = np.array([self.corner(number) for number in range(count)]).reshape(count, len(self.low))
+        if at_hand.size:
+            for column, values in wanted.items():
+                rows[: len(values), column] = values
+        return rows
+
+    def divide(self, cut: Cut) -> list[Region]:
+        """The parts on the sides of a cut; each takes the rows that lie in it."""
+        self.cut = cut
+        sides = []
+        if cut.groups:
+            sides = [(self.low, self.high, {**self.open, cut.column: group}) for group in cut.groups]
+        else:
+            below, above = self.high.copy(), self.low.copy()
+            below[cut.column], above[cut.column] = cut.low, cut.high
+            sides = [(self.low, below, self.open), (above, self.high, self.open)]
+        self.parts = [Region(low, high, codes, self.given, self.depth + 1) for low, high, codes in sides]
+        rows, ids = np.array(self.rows).reshape(len(self.rows), len(self.low)), np.array(self.ids, dtype=np.int64)
+        for part in self.parts:
+            values = rows[:, cut.column]
+            if cut.groups:
+                here = np.isin(values, part.open[cut.column])
+            else:
+                here = (values >= part.low[cut.column]) & (values <= part.high[cut.column])
+            part.note(rows[here], ids[here])
+        self.rows, self.ids = [], []
+        return self.parts
+
+    def give(self, column: int | None) -> Region:
+        """The same box with one feature more given (all of them, if None)."""
+        given = self.given.copy()
+        given[slice(None) if column is None else column] = True
+        self.below = Region(self.low, self.high, self.open, given, self.depth, root=column)
+        return self.below

@@ -1,0 +1,249 @@
+"""How the path-finding attacks run: search, test what answers alike, check, and say how it went."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from filch.attacks.tree_assemble import assemble
+from filch.attacks.tree_lines import Step
+from filch.attacks.tree_memory import REFUSED, Memory
+from filch.attacks.tree_regions import Region
+from filch.attacks.tree_solve import Solver
+from filch.core.answers import Answers
+from filch.core.attack import Also, Ask, Finding, Outcome, lockstep
+from filch.core.features import Rows
+from filch.core.oracle import OracleSpec
+from filch.core.seeds import child
+from filch.errors import BudgetSpent
+from filch.models.tree import TreeModel
+
+_ROUNDS = 12  # of tests, and of checks that led to repairs
+
+
+@dataclass(eq=False)
+class PathFinding:
+    """One run of the search that both attacks share.
+
+    Parameters
+    ----------
+    spec : OracleSpec
+    solver : Solver
+    rng : Generator
+    probes : int
+        Pairs of rows by which a leaf is tested whose id other leaves have too.
+    check : int
+    """
+
+    spec: OracleSpec
+    solver: Solver
+    rng: np.random.Generator
+    probes: int
+    check: int
+    root: Region = field(init=False)
+    repaired: int = 0
+
+    def __post_init__(self) -> None:
+        given = np.full(len(self.spec.space), not self.solver.partial)
+        self.root = Region.whole(self.spec.space, given)
+
+    @property
+    def memory(self) -> Memory:
+        """The answers so far."""
+        return self.solver.memory
+
+    def model(self) -> TreeModel | None:
+        """The best tree so far."""
+        return assemble(self.root, self.memory, self.spec)
+
+    def steps(self, known: Answers) -> Generator[Ask, Answers, Finding]:
+        """Search, test, check."""
+        self.memory.learn(known)
+        try:
+            yield from self._search({"root": (self.root, "")}, "paths")
+            yield from self._test()
+            agreed, asked = yield from self._check()
+        except BudgetSpent as spent:
+            self.memory.learn(spent.partial)
+            reason = f"the budget ended with {self._open():,} boxes still to search"
+            return Finding(self.model(), Outcome.BUDGET_SPENT, reason, self._evidence())
+        evidence = {**self._evidence(), "checked": asked, "agreed": agreed}
+        found, leaves = self.model(), evidence["leaves"]
+        if not asked:
+            why = "the rows to check with were refused" if self.check else "the tree was not held against further rows"
+            return Finding(found, Outcome.UNVERIFIED, f"{leaves:,} leaves; {why}", evidence)
+        told = f"{leaves:,} leaves; {agreed} of {asked} further rows agree"
+        if agreed < asked:
+            why = "the target is no such tree, its answers vary, or leaves that share an id hide others"
+            return Finding(found, Outcome.CLASS_MISMATCH, f"{told}: {why}", evidence)
+        return Finding(found, Outcome.VERIFIED, told, evidence)
+
+    def _search(self, regions: dict[str, tuple[Region, str]], phase: str) -> Generator[Ask, Answers, None]:
+        searches = {name: self.solver.solve(region, prefix) for name, (region, prefix) in regions.items()}
+        yield from lockstep(searches, phase=phase, snapshot=self.model)
+
+    # ── ids that several leaves share ───────────────────────────────────────────────────────────────────
+
+    def _test(self) -> Generator[Ask, Answers, None]:
+        """Ask further rows of leaves that share an id, and search again where an answer differs."""
+        if self.spec.reveal.level == "node" or not self.probes:
+            return
+        for turn in range(_ROUNDS):
+            doubted = [leaf for leaf in self.shared() if leaf.probed < self.probes]
+            if not doubted:
+                return
+            own = child(self.rng, f"test {turn}")
+            tests = {f"test {place}": self._probe(leaf, own, f"{turn}/{place}/") for place, leaf in enumerate(doubted)}
+            yield from lockstep(tests, phase="shared ids", snapshot=self.model)
+
+    def _probe(self, leaf: Region, rng: np.random.Generator, name: str) -> Step:
+        """Rows at random opposite corners of a leaf's box."""
+        rows = np.concatenate([self._opposite(leaf, rng) for _ in range(self.probes - leaf.probed)])
+        leaf.probed = self.probes
+        yield from self._reopen(leaf, rows, name)
+
+    def _opposite(self, leaf: Region, rng: np.random.Generator) -> Rows:
+        given = leaf.given if self.memory.shows_fields else None
+        at = rng.random(len(leaf.low)) < 0.5
+        pair = np.array([np.where(at, leaf.low, leaf.high), np.where(at, leaf.high, leaf.low)])
+        for column, codes in leaf.open.items():
+            first = int(rng.integers(len(codes)))
+            pair[:, column] = codes[first], codes[(first + 1 + rng.integers(max(1, len(codes) - 1))) % len(codes)]
+        if given is not None:
+            pair[:, ~given] = np.nan
+        return pair
+
+    def _reopen(self, leaf: Region, rows: Rows, name: str) -> Step:
+        """Ask rows of a leaf's box, and search it again if an answer differs."""
+        ids = yield from self.memory.ask(rows)
+        other = (ids != REFUSED) & (ids != leaf.node)
+        if not other.any():
+            return
+        short = rows[other]
+        short[:, ~leaf.given] = np.nan
+        told = yield from self.memory.ask(short)
+        self.repaired += 1
+        apart = (told != REFUSED) & (told != leaf.node)
+        if apart.any():  # a split on a feature that is given
+            leaf.note(short[apart], told[apart])
+        else:
+            row, number = rows[other], ids[other]
+            assert leaf.node is not None
+            leaf = leaf.give(None)
+            leaf.note(row, number)
+        leaf.node = None
+        yield Also({f"{name}again": self.solver.solve(leaf, name)})
+
+    def leaves(self) -> list[Region]:
+        """The boxes that were searched to their end."""
+        return [region for region in self.regions() if region.node is not None and region.below is None]
+
+    def regions(self) -> list[Region]:
+        """All boxes that were not cut."""
+        stack, found = [self.root], []
+        while stack:
+            region = stack.pop()
+            if region.below is not None:
+                stack.append(region.below)
+            elif region.cut is None:
+                found.append(region)
+            stack.extend(region.parts)
+        return found
+
+    def _open(self) -> int:
+        return sum(region.node is None and not region.dead for region in self.regions())
+
+    def shared(self) -> list[Region]:
+        """Leaves whose id stands in several boxes that are no parts of one box."""
+        leaves = self.leaves()
+        if not leaves:
+            return []
+        count = Counter(leaf.node for leaf in leaves)
+        ids = np.array([-1 if leaf.node is None else leaf.node for leaf in leaves])
+        low, high = (np.array([getattr(leaf, name) for leaf in leaves]) for name in ("low", "high"))
+        categories = {
+            column: np.array([[code in leaf.open[column] for code in codes] for leaf in leaves])
+            for column, codes in self.root.open.items()
+        }
+        for column in self.root.open:
+            low[:, column], high[:, column] = 0.0, 0.0
+        found = []
+        for number in [number for number, times in count.items() if times > 1]:
+            mine = ids == number
+            meets = (low <= high[mine].max(axis=0)).all(axis=1) & (high >= low[mine].min(axis=0)).all(axis=1)
+            for table in categories.values():
+                meets &= (table & table[mine].any(axis=0)).any(axis=1)
+            if (meets & ~mine).any():
+                found += [leaves[place] for place in np.flatnonzero(mine)]
+        return found
+
+    # ── the check ───────────────────────────────────────────────────────────────────────────────────────
+
+    def _check(self) -> Generator[Ask, Answers, tuple[int, int]]:
+        """Ask uniform rows; where one disagrees, search there again, and ask others. How many agree, of how many."""
+        agreed = asked = 0
+        for turn in range(_ROUNDS if self.check else 0):
+            rows, places = self._held_back(child(self.rng, f"check {turn}"))
+            if not len(rows):
+                return 0, 0
+            answers = yield Ask(rows, "check", "selection", self.model)
+            self.memory.learn(answers)
+            ids = np.array([self.memory.known.get((row + 0.0).tobytes(), REFUSED) for row in rows])
+            wrong = [n for n, leaf in enumerate(places) if ids[n] not in (REFUSED, leaf.node)]
+            asked = int((ids != REFUSED).sum())
+            agreed = asked - len(wrong)
+            if not wrong:
+                break
+            again = {leaf.depth * 10_000 + n: (n, leaf) for n, leaf in enumerate(places) if n in wrong}
+            once = {id(leaf): (n, leaf) for n, leaf in again.values()}
+            searches = {
+                f"check {n}": self._reopen(leaf, rows[n : n + 1], f"check {turn}/{n}/") for n, leaf in once.values()
+            }
+            yield from lockstep(searches, phase="repairs", snapshot=self.model)
+            yield from self._test()
+        return agreed, asked
+
+    def _held_back(self, rng: np.random.Generator) -> tuple[Rows, list[Region]]:
+        """Uniform rows that were not asked and lie in no bracket, and the leaves that they fall into."""
+        rows, places = [], []
+        for row in self.spec.space.sample(20 * self.check, rng):
+            leaf = self._find(row)
+            if leaf is not None and leaf.node is not None and (row + 0.0).tobytes() not in self.memory.known:
+                rows.append(row)
+                places.append(leaf)
+            if len(rows) == self.check:
+                break
+        return np.array(rows).reshape(len(rows), len(self.spec.space)), places
+
+    def _find(self, row: Rows) -> Region | None:
+        region = self.root
+        while True:
+            if region.below is not None:
+                region = region.below
+            elif region.cut is not None:
+                inside = [part for part in region.parts if part.inside(row[None])[0]]
+                if not inside:
+                    return None
+                region = inside[0]
+            else:
+                return region
+
+    def _evidence(self) -> dict[str, Any]:
+        regions = self.regions()
+        shared = self.shared()
+        return {
+            "leaves": 0 if self.memory.ids == 0 else getattr(self.model(), "n_leaves", 0),
+            "ids": self.memory.ids,
+            "boxes": len(regions),
+            "boxes still open": self._open(),
+            "boxes that share an id": len(shared),
+            "of these tested further": sum(leaf.probed > 0 for leaf in shared),
+            "repaired": self.repaired,
+            "thresholds nearer than the precision": sum(region.dead for region in regions),
+            "refused": self.memory.refused,
+            "unclear": self.solver.uncertain,
+        }

@@ -1,0 +1,229 @@
+"""Path finding with few queries: one recursion over boxes serves complete and incomplete queries.
+
+In a box, two answers that differ are bisected over the features in which their rows differ, down to one feature, and
+that one is searched for its split. The split is worth cutting at if it is the first one of the tree in this box: then
+crossing it changes the answer everywhere, so it is tried at two opposite corners. Where crossing changes nothing, some
+split above decides; bisecting towards that corner finds it, and the search climbs there. The answers to the corners
+are those that the parts on both sides need, to show that no split is left in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import numpy as np
+
+from filch.attacks.tree_lines import Lines, Pair, Step
+from filch.attacks.tree_memory import REFUSED
+from filch.attacks.tree_regions import Cut, Region
+from filch.core.answers import Answers
+from filch.core.attack import Also
+from filch.core.features import Rows
+
+_CLIMBS = 64  # of one search; trees are no deeper than that
+
+
+@dataclass(eq=False)
+class Solver(Lines):
+    """The search for a tree's splits.
+
+    Parameters
+    ----------
+    space : FeatureSpace
+    memory : Memory
+    epsilon : (d,)
+        The precision of each numeric column.
+    partial : bool
+        Whether queries may omit features.
+    """
+
+    partial: bool = False
+    # ── the recursion ───────────────────────────────────────────────────────────────────────────────────
+
+    def solve(self, region: Region, name: str = "") -> Step:
+        """Find every split in a region; the parts are searched side by side."""
+        above: int | None = None
+        while True:
+            if region.dead:
+                return
+            pair = yield from self._difference(region)
+            if pair is not None:
+                cut = yield from self._split(region, pair)
+                if cut is None:
+                    return
+                self.weights[cut.column] += 1
+                parts = region.divide(cut)
+                yield Also({f"{name}{place}.": self.solve(part, f"{name}{place}.") for place, part in enumerate(parts)})
+                return
+            if region.node is None or not self.partial or region.given.all():
+                return
+            if region.node == above:  # giving the feature changed nothing: what is omitted here takes some branch
+                column = None
+            else:
+                column = yield from self._next_column(region)
+                if column is None:
+                    return
+            above = region.node
+            region = region.give(column)
+
+    def _difference(self, region: Region) -> Generator[Rows | Also, Answers | None, Pair | None]:
+        """Two rows of the region with different ids; None, and its node is known, if there seem to be none."""
+        if region.root is not None and not region.rows:
+            pair = yield from self._across(region, region.root)
+            if pair is not None:
+                return pair
+        for _ in range(3):
+            if len(set(region.ids)) > 1:
+                return self._closest(region)
+            rows = region.uncovered()
+            if not len(rows):
+                break
+            ids = yield from self._ask(region, rows[:2] if len(rows) > 2 else rows)
+            if (ids == REFUSED).all():
+                break
+        if len(set(region.ids)) > 1:
+            return self._closest(region)
+        if region.ids:
+            region.node = region.ids[0]
+        else:
+            self.uncertain += 1
+        return None
+
+    def _across(self, region: Region, column: int) -> Generator[Rows | Also, Answers | None, Pair | None]:
+        """Two rows that differ in the column that splits the region, if their ids do."""
+        values = region.open.get(column, (region.low[column], region.high[column]))
+        ends = np.array([region.corner(0)] * len(values))
+        ends[:, column] = values
+        ids = yield from self._ask(region, ends)
+        others = np.flatnonzero((ids != ids[0]) & (ids != REFUSED))
+        if ids[0] == REFUSED or not len(others):
+            return None
+        return Pair(ends[0], ends[others[0]], int(ids[0]), int(ids[others[0]]))
+
+    def _closest(self, region: Region) -> Pair:
+        """The pair of answered rows with different ids that differ in the fewest columns; the narrowest, the newest."""
+        rows, ids = np.array(region.rows), np.array(region.ids)
+        filled = np.where(np.isnan(rows), -2.0, rows)
+        first, second = np.nonzero(np.triu(ids[:, None] != ids[None, :]))
+        differ = filled[first] != filled[second]
+        count = differ.sum(axis=1)
+        few = np.flatnonzero(count == count.min())
+        gaps = np.abs(filled[first[few]] - filled[second[few]])
+        wide = np.where(differ[few] & ~self.space.categorical, np.maximum(gaps / self.epsilon, 1.0001), 0.0).max(axis=1)
+        best = few[np.lexsort((-second[few], wide))[0]]
+        i, j = first[best], second[best]
+        return Pair(rows[i].copy(), rows[j].copy(), int(ids[i]), int(ids[j]))
+
+    # ── one split ───────────────────────────────────────────────────────────────────────────────────────
+
+    def _split(self, region: Region, pair: Pair) -> Generator[Rows | Also, Answers | None, Cut | None]:
+        """A split that parts the region, the first one of the tree in it if the answers tell."""
+        yield from self._one_column(region, pair)
+        tried: list[tuple[int, float, tuple[tuple[int, ...], ...]]] = []
+        cut = yield from self._locate(region, pair)
+        for _ in range(_CLIMBS):
+            cut, still = yield from self._try(region, cut, pair)
+            if still is None:
+                return cut
+            tried.append((cut.column, cut.low, cut.groups))
+            yield from self._climb(region, pair, still)
+            above = yield from self._locate(region, pair)
+            if (above.column, above.low, above.groups) in tried:
+                break
+            cut = above
+        self.uncertain += 1
+        return cut
+
+    def _try(
+        self, region: Region, cut: Cut, pair: Pair
+    ) -> Generator[Rows | Also, Answers | None, tuple[Cut, Rows | None]]:
+        """Cross a cut at two opposite corners: the cut, and a corner where that changes nothing, if there is one.
+
+        Branches of a categorical cut that lead to the same answer somewhere are one branch of the first split.
+        """
+        values = [float(group[0]) for group in cut.groups] or [cut.low, cut.high]
+        blocks = list(range(len(values)))
+        count = 2 if self.partial else max(2, *(len(codes) for codes in region.open.values())) if region.open else 2
+        for numbers in (range(2), range(2, count)):
+            corners = [region.corner(number) for number in numbers]
+            ids = yield from self._crossed(region, cut, values, corners, exact=not self.partial and 0 in numbers)
+            for corner, told in zip(corners, ids, strict=True):
+                if REFUSED in told:
+                    continue
+                merged = _joined(blocks, told)
+                if len(set(merged)) == 1:
+                    return cut, corner
+                blocks = merged
+        if cut.groups and len(set(blocks)) < len(blocks):
+            joined = [
+                tuple(
+                    sorted(code for place, group in enumerate(cut.groups) if blocks[place] == block for code in group)
+                )
+                for block in sorted(set(blocks))
+            ]
+            cut = Cut(cut.column, groups=tuple(joined))
+        return cut, None
+
+    def _crossed(
+        self, region: Region, cut: Cut, values: list[float], corners: list[Rows], exact: bool
+    ) -> Generator[Rows | Also, Answers | None, list[list[int]]]:
+        """The ids on each side of a cut, at each corner.
+
+        On one side the corner itself serves. If ``exact``, rows close beside a numeric cut are asked on both sides, so
+        that no other split on that feature is mistaken for it.
+        """
+        rows = np.repeat(np.array(corners).reshape(len(corners), len(region.low)), len(values), axis=0)
+        column, inside = cut.column, [float(corner[cut.column]) for corner in corners]
+        own = [
+            next((n for n, group in enumerate(cut.groups) if value in group), 0) if cut.groups else int(value > cut.low)
+            for value in inside
+        ]
+        for n in range(len(corners)):
+            for place, value in enumerate(values):
+                rows[n * len(values) + place, column] = inside[n] if place == own[n] else value
+        asked = yield from self._ask(region, rows)
+        ids = asked.reshape(len(corners), len(values)).tolist()
+        if exact and not cut.groups:
+            unsure = [n for n in range(len(corners)) if ids[n][0] != ids[n][1]]
+            beside = np.array([corners[n] for n in unsure]).reshape(len(unsure), len(region.low))
+            beside[:, column] = [values[own[n]] for n in unsure]
+            more = yield from self._ask(region, beside)
+            for n, number in zip(unsure, more.tolist(), strict=True):
+                ids[n][own[n]] = number
+        return ids
+
+    # ── incomplete queries ──────────────────────────────────────────────────────────────────────────────
+
+    def _next_column(self, region: Region) -> Generator[Rows | Also, Answers | None, int | None]:
+        """The feature that the region's node splits; None if it is a leaf."""
+        assert region.node is not None
+        missing = np.flatnonzero(~region.given & self.varies)
+        if self.memory.shows_fields:
+            column = self.memory.next_column[region.node]
+            return column if column in missing else None
+        if not len(missing):
+            return None
+        full = np.ones(len(self.space), dtype=bool)
+        base, whole = region.corner(0), region.corner(0, full)
+        (found,) = (yield from self.memory.ask(whole)).tolist()
+        if found == region.node:
+            (found,) = (yield from self.memory.ask(region.corner(1, full))).tolist()
+        if found in (region.node, REFUSED):
+            return None
+        while len(missing) > 1:
+            half = self._half(missing)
+            row = base.copy()
+            row[half] = whole[half]
+            (found,) = (yield from self.memory.ask(row)).tolist()
+            missing = half if found not in (region.node, REFUSED) else np.setdiff1d(missing, half)
+        return int(missing[0])
+
+
+def _joined(blocks: list[int], ids: list[int]) -> list[int]:
+    """Blocks of branches, those with the same id made one."""
+    merged = list(blocks)
+    for place, number in enumerate(ids):
+        old, new = sorted((merged[ids.index(number)], merged[place]))
+        merged = [old if block == new else block for block in merged]
+    return merged

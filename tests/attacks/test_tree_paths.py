@@ -1,0 +1,189 @@
+import numpy as np
+import pytest
+
+import filch
+from filch.attacks.tree_bottom_up import TreeBottomUp
+from filch.attacks.tree_memory import Precision
+from filch.attacks.tree_top_down import TreeTopDown
+from filch.core.features import Categorical, FeatureSpace, Numeric
+from filch.core.oracle import ModelOracle
+from filch.errors import CannotRun, UsageError
+from filch.models.tree import TreeModel
+from filch.models.tree_build import Node, Split
+from filch.models.tree_oracle import TreeOracle
+from filch.testing import check_attack, random_tree
+
+SPACE = FeatureSpace(
+    (
+        Numeric("age", 18, 80, integer=True),
+        Categorical("job", ("a", "b", "c", "d", "e")),
+        Numeric("x", -1.5, 2.5),
+        Categorical("sex", ("f", "m")),
+        Numeric("rate", 0, 2, step=0.25),
+        Numeric("y", 0, 40),
+    )
+)
+EPSILON = 1e-3
+
+
+def far(tree, rows, epsilon=EPSILON):
+    """Rows farther than ε from every threshold of a continuous feature."""
+    ok = np.ones(len(rows), dtype=bool)
+    for column in np.flatnonzero(~SPACE.categorical & (SPACE.grid == 0)):
+        at = tree.threshold[tree.column == column]
+        ok &= (np.abs(rows[:, [column]] - at) > epsilon).all(axis=1)
+    return ok
+
+
+def attacks():
+    return [
+        pytest.param(TreeBottomUp(), {}, id="bottom-up"),
+        pytest.param(TreeTopDown(), {"omission": True}, id="top-down"),
+        pytest.param(TreeTopDown(), {"omission": True, "fields": True}, id="top-down with fields"),
+    ]
+
+
+@pytest.mark.parametrize("regression", [False, True])
+@pytest.mark.parametrize(("attack", "shown"), attacks())
+def test_unique_ids_give_the_whole_tree(attack, shown, regression):
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        tree = random_tree(SPACE, 45, rng, classes=None if regression else 3, deep=0.2 * seed)
+        run = filch.extract(TreeOracle(tree, **shown), attack=attack, budget=20_000, seed=seed, curve=False)
+        assert run.outcome.value == "verified", run.reason
+        rows = SPACE.sample(20_000, rng)
+        rows = rows[far(tree, rows)]
+        assert np.array_equal(run.model.predict(rows), tree.predict(rows))
+        assert run.model.n_leaves >= tree.n_leaves
+
+
+@pytest.mark.parametrize("shown", [{"omission": True}, {"omission": True, "fields": True}])
+def test_incomplete_rows_are_predicted_as_by_the_target(shown):
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        tree = random_tree(SPACE, 30, rng)
+        run = filch.extract(TreeOracle(tree, **shown), attack=TreeTopDown(), budget=20_000, seed=seed, curve=False)
+        rows = SPACE.sample(5_000, rng)
+        rows = rows[far(tree, rows)]
+        rows[rng.random(rows.shape) < 0.3] = np.nan
+        # Splits close above each other may be found in another order, which incomplete rows show.
+        assert (run.model.predict(rows) == tree.predict(rows)).mean() > 0.97
+        assert (run.model.predict(rows[:0]) == []).all()
+
+
+def test_a_numeric_split_costs_about_its_bits_and_four():
+    for seed in range(5):
+        space = FeatureSpace.box(np.zeros(6), np.full(6, 8.0))
+        tree = random_tree(space, 60, np.random.default_rng(seed))
+        oracle = TreeOracle(tree, omission=True, fields=True)
+        run = filch.extract(oracle, attack=TreeTopDown(check=0, probes=0), budget=10_000, seed=seed, curve=False)
+        splits = tree.n_leaves - 1
+        assert run.queries <= 1.05 * splits * (np.ceil(np.log2(8 / EPSILON)) + 4 + 2)
+        assert run.requests < run.queries / 4
+
+
+@pytest.mark.parametrize(("attack", "shown"), attacks())
+def test_the_contract(attack, shown):
+    tree = random_tree(SPACE, 8, np.random.default_rng(2))
+    check_attack(attack, TreeOracle(tree, **shown), budget=400)
+
+
+@pytest.mark.parametrize(("attack", "shown"), attacks())
+def test_ids_that_many_leaves_share(attack, shown):
+    wrong = []
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        tree = random_tree(SPACE, 40, rng, classes=2, unique=False)
+        run = filch.extract(TreeOracle(tree, **shown), attack=attack, budget=50_000, seed=seed, curve=False)
+        rows = SPACE.sample(10_000, rng)
+        rows = rows[far(tree, rows)]
+        wrong.append((run.model.predict(rows) != tree.predict(rows)).mean())
+        assert run.evidence["boxes that share an id"] > 0
+    assert np.median(wrong) < 0.01 and max(wrong) < 0.1
+
+
+@pytest.mark.parametrize(("attack", "shown"), attacks())
+def test_a_single_leaf(attack, shown):
+    tree = TreeModel.build(SPACE, ("a", "b"), Node(1, confidence=0.5, distribution=(1, 2)))
+    run = filch.extract(TreeOracle(tree, **shown), attack=attack, budget=100)
+    assert run.outcome.value == "verified" and run.model.n_leaves == 1
+    assert run.model.predict(SPACE.sample(3, np.random.default_rng(0))).tolist() == ["b"] * 3
+
+
+@pytest.mark.parametrize(("attack", "shown"), attacks())
+def test_a_feature_with_one_value(attack, shown):
+    space = FeatureSpace((Numeric("a", 3, 3), Categorical("b", ("x",)), Numeric("c", 0, 1)))
+    root = Node(0, confidence=0.5, split=Split(2, 0.3), children=[Node(0, confidence=0.6), Node(1, confidence=0.7)])
+    tree = TreeModel.build(space, ("a", "b"), root)
+    run = filch.extract(TreeOracle(tree, **shown), attack=attack, budget=100)
+    assert run.outcome.value == "verified" and run.model.threshold[0] == pytest.approx(0.3, abs=EPSILON)
+
+
+def test_thresholds_nearer_than_the_precision_are_reported():
+    leaves = [Node(k % 2, confidence=0.1 + k / 10) for k in range(3)]
+    inner = Node(0, confidence=0.5, split=Split(0, 0.3004), children=leaves[1:])
+    root = Node(0, confidence=0.9, split=Split(0, 0.3001), children=[leaves[0], inner])
+    tree = TreeModel.build(FeatureSpace.box([0, 0], [1, 1]), ("a", "b"), root)
+    run = filch.extract(TreeOracle(tree), attack=TreeBottomUp(epsilon=0.01), budget=200)
+    assert run.model.n_leaves == 2 and run.outcome.value == "verified"
+    fine = filch.extract(TreeOracle(tree), attack=TreeBottomUp(epsilon=1e-5), budget=200)
+    assert fine.model.n_leaves == 3
+
+
+def test_a_missing_value_may_take_a_branch():
+    for seed in range(3):
+        tree = random_tree(SPACE, 20, np.random.default_rng(seed), missing=0.5)
+        run = filch.extract(TreeOracle(tree, omission=True), attack=TreeTopDown(), budget=20_000, seed=seed)
+        rows = SPACE.sample(5_000, np.random.default_rng(9))
+        rows = rows[far(tree, rows)]
+        assert np.array_equal(run.model.predict(rows), tree.predict(rows))
+
+
+def test_answers_that_vary_are_noticed():
+    class Fickle(TreeOracle):
+        turn = 0
+
+        def ask(self, rows):
+            Fickle.turn += 1
+            tree = self.tree if Fickle.turn < 5 else other
+            return TreeOracle(tree).ask(rows)
+
+    tree, other = (random_tree(SPACE, 20, np.random.default_rng(seed)) for seed in range(2))
+    run = filch.extract(Fickle(tree), attack=TreeBottomUp(), budget=5_000)
+    assert run.outcome.value != "verified"
+
+
+def test_trees_of_scikit_learn_by_their_probabilities():
+    from sklearn.datasets import load_iris
+    from sklearn.tree import DecisionTreeClassifier
+
+    X, y = load_iris(return_X_y=True)
+    target = DecisionTreeClassifier(max_depth=3, random_state=0).fit(X, y)
+    space = FeatureSpace.box(X.min(axis=0), X.max(axis=0))
+    oracle = ModelOracle(target, space)
+    run = filch.extract(oracle, attack="tree-bottom-up", budget=2_000)
+    assert filch.fidelity(oracle, run.model, X).r_unif < 0.002
+    assert filch.fidelity(oracle, run.model, X).r_tv_test < 0.002
+    nodes = filch.extract(ModelOracle(target, space, reveal="node"), attack="tree-bottom-up", budget=2_000)
+    assert nodes.model.n_leaves == target.get_n_leaves()
+
+
+def test_precision():
+    space = FeatureSpace((Numeric("a", 0, 10), Numeric("b", 0, 9, integer=True), Numeric("c", 0, 4)))
+    assert Precision(0.1, True, {"c": 0.5}).of(space).tolist() == [1.0, 1.0, 0.5]
+    assert Precision(0.1).of(space, steps=False).tolist() == [0.1, 0.1, 0.1]
+    with pytest.raises(UsageError, match="no feature"):
+        Precision(0.1, False, {"d": 1}).of(space)
+
+
+def test_misuse():
+    tree = random_tree(SPACE, 5, np.random.default_rng(0))
+    for wrong in ({"epsilon": 0}, {"probes": -1}, {"check": -1}, {"per_feature": {"age": -1}}):
+        with pytest.raises(UsageError):
+            TreeBottomUp(**wrong)
+        with pytest.raises(UsageError):
+            TreeTopDown(**wrong)
+    with pytest.raises(CannotRun, match="incomplete"):
+        filch.extract(TreeOracle(tree), attack=TreeTopDown(), budget=10)
+    with pytest.raises(CannotRun, match="labels"):
+        filch.extract(TreeOracle(tree, reveal="labels", omission=True), attack=TreeTopDown(), budget=10)
