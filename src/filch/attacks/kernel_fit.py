@@ -1,0 +1,224 @@
+"""Fits of RBF kernel models to log-ratios of probabilities: least squares in the representers, γ and the weights.
+
+Of c classes, ``log f`` is taken along c − 1 orthonormal directions that are blind to a shift common to all classes, so
+that no class is special: ``z = Σ_r w_r exp(−γ ‖x − x_r‖²) + b``, with z, w_r and b of c − 1 entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import linalg
+from scipy.sparse.linalg import LinearOperator, lsqr
+
+from filch.core.features import FeatureSpace
+from filch.models.kernel import KernelModel, rbf
+
+Floats = npt.NDArray[np.float64]
+_RIDGE = 1e-13  # of the diagonal: what keeps the normal equations definite
+_DAMPINGS = (1e-10, 1e-7, 1e-4, 1e-2)  # tried where a step leads away from the answers
+_ROUNDING = 1e-10  # a misfit below it that hardly falls any more is rounding
+_LSQR = 100  # its most iterations
+_WIDTHS = 13  # kernel widths among which an interpolation chooses
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A kernel model of z.
+
+    Attributes
+    ----------
+    representers : (s, width)
+        In the encoded view.
+    gamma : float
+    weights : (c − 1, s + 1)
+        The last column is the bias.
+    """
+
+    representers: Floats
+    gamma: float
+    weights: Floats
+
+    def predict(self, encoded: Floats) -> Floats:
+        """Return z, of shape (n, c − 1)."""
+        values: Floats = features(encoded, self.representers, self.gamma) @ self.weights.T
+        return values
+
+    def model(self, space: FeatureSpace, classes: tuple[Any, ...]) -> KernelModel:
+        """The model of probabilities that this is."""
+        scores = contrasts(len(classes)) @ self.weights
+        if len(classes) == 2:
+            scores = scores[1:] - scores[:1]
+        dual, bias = np.ascontiguousarray(scores[:, :-1]), scores[:, -1].copy()
+        return KernelModel(space, classes, self.representers, dual, bias, self.gamma).canonical()
+
+
+def contrasts(classes: int) -> Floats:
+    """Orthonormal directions of which each sums to 0 over the classes, of shape (c, c − 1)."""
+    directions: Floats = linalg.helmert(classes).T
+    return directions
+
+
+def features(encoded: Floats, representers: Floats, gamma: float) -> Floats:
+    """The kernel and a column of ones, of shape (n, s + 1)."""
+    return np.column_stack([rbf(encoded, representers, gamma), np.ones(len(encoded))])
+
+
+def weigh(encoded: Floats, z: Floats, representers: Floats, gamma: float) -> Fit:
+    """The weights of least squares for given representers and γ."""
+    matrix = features(encoded, representers, gamma)
+    return Fit(representers, gamma, linalg.lstsq(matrix, z, cond=1e-15, lapack_driver="gelsy")[0].T)
+
+
+def misfit(fit: Fit, encoded: Floats, z: Floats) -> float:
+    """The root mean square of what a fit leaves of z."""
+    return float(np.sqrt(np.mean((fit.predict(encoded) - z) ** 2)))
+
+
+def polish(encoded: Floats, z: Floats, fit: Fit, steps: int = 12) -> Fit:
+    """Move representers and γ to where all answers are met best: Gauss–Newton, with the weights solved for.
+
+    Parameters
+    ----------
+    encoded : (n, width)
+    z : (n, c − 1)
+    fit : Fit
+        Where to begin; the result is never further from the answers.
+    steps : int
+        The most steps.
+    """
+    best = weigh(encoded, z, fit.representers, fit.gamma)
+    off = misfit(best, encoded, z)
+    for _ in range(steps):
+        tangent = _Tangent(encoded, z, best)
+        closer = (weigh(encoded, z, *step) for step in tangent.steps())
+        found = next((fit for fit in closer if misfit(fit, encoded, z) < off), None)
+        if found is None:
+            break
+        before, best, off = off, found, misfit(found, encoded, z)
+        if off > 0.5 * before and off < _ROUNDING:
+            break
+    return best
+
+
+class _Tangent:
+    """The derivatives of z by representers and log γ, the weights being solved for, and the steps that they suggest.
+
+    The derivative of z by a representer is its weights times that of its kernel column: products of derivatives over
+    all classes are products over kernel columns, times products of weights.
+    """
+
+    def __init__(self, encoded: Floats, z: Floats, fit: Fit) -> None:
+        self.fit, self.weights = fit, fit.weights[:, :-1]
+        self.shape = fit.representers.shape
+        self.size = fit.representers.size
+        matrix = features(encoded, fit.representers, fit.gamma)
+        kernel = matrix[:, :-1]
+        basis = linalg.qr(matrix, mode="economic")[0]
+        self.left = z - matrix @ fit.weights.T
+        self.left -= basis @ (basis.T @ self.left)
+        self.by_gamma = (kernel * np.log(np.maximum(kernel, 1e-300))) @ self.weights.T
+        self.by_gamma -= basis @ (basis.T @ self.by_gamma)
+        by_row = encoded[:, None, :] - fit.representers
+        by_row *= (2.0 * fit.gamma * kernel)[:, :, None]
+        self.by_row = by_row.reshape(len(encoded), self.size)
+        self.by_row -= basis @ (basis.T @ self.by_row)
+        self.scale = self.lengths()
+
+    def lengths(self) -> Floats:
+        """The lengths of the derivatives; 1 where nothing depends on an entry."""
+        squares = (self.by_row**2).sum(axis=0).reshape(self.shape) * (self.weights**2).sum(axis=0)[:, None]
+        lengths = np.sqrt(np.append(squares.reshape(-1), (self.by_gamma**2).sum()))
+        return np.where(lengths > 0, lengths, 1.0)
+
+    def apply(self, step: Floats) -> Floats:
+        """The change of z, flat, by a scaled step."""
+        step = step / self.scale
+        blocks = self.by_row.reshape(-1, *self.shape)
+        by_kernel = np.einsum("irj,rj->ir", blocks, step[:-1].reshape(self.shape))
+        return np.asarray(by_kernel @ self.weights.T + self.by_gamma * step[-1]).reshape(-1)
+
+    def transpose(self, change: Floats) -> Floats:
+        """The scaled gradient of a change of z."""
+        change = change.reshape(self.left.shape)
+        by_row = np.einsum("irj,ir->rj", self.by_row.reshape(-1, *self.shape), change @ self.weights)
+        return np.append(by_row.reshape(-1), (self.by_gamma * change).sum()) / self.scale
+
+    def normal(self) -> Floats:
+        """The scaled normal equations."""
+        size, (count, width) = self.size, self.shape
+        normal = np.empty((size + 1, size + 1))
+        normal[:size, :size] = self.by_row.T @ self.by_row
+        blocks = normal[:size, :size].reshape(count, width, count, width)
+        blocks *= (self.weights.T @ self.weights)[:, None, :, None]
+        normal[:size, :size] /= self.scale[:-1] * self.scale[:-1, None]
+        normal[-1] = normal[:, -1] = self.transpose(self.by_gamma) / self.scale[-1]
+        return normal
+
+    def steps(self) -> Iterator[tuple[Floats, float]]:
+        """Representers and γ to try, from the boldest step to the most careful.
+
+        The normal equations square the condition of the problem, and lose half its digits: the first step only uses
+        them to speed up least squares on the derivatives themselves.
+        """
+        normal, slope = self.normal(), self.transpose(self.left)
+        for damping in (_RIDGE, *_DAMPINGS):
+            damped = normal.copy()
+            damped[np.diag_indices_from(damped)] += damping
+            try:
+                factor = linalg.cholesky(damped, overwrite_a=True, check_finite=False)
+            except linalg.LinAlgError:
+                continue
+            if damping == _RIDGE:
+                yield self.moved(self.least_squares(factor))
+            yield self.moved(linalg.cho_solve((factor, False), slope, check_finite=False))
+
+    def least_squares(self, factor: Floats) -> Floats:
+        """The scaled step of least squares, by LSQR with a triangular factor as its preconditioner."""
+
+        def solve(vector: Floats, trans: Literal[0, 1]) -> Floats:
+            return np.asarray(linalg.solve_triangular(factor, vector, trans=trans, check_finite=False))
+
+        shape = self.left.size, len(self.scale)
+        operator = LinearOperator(
+            shape,
+            matvec=lambda v: self.apply(solve(v.reshape(-1), 0)),
+            rmatvec=lambda u: solve(self.transpose(u.reshape(-1)), 1),
+            dtype=np.float64,
+        )
+        found = lsqr(operator, self.left.reshape(-1), atol=1e-15, btol=1e-15, conlim=0.0, iter_lim=_LSQR)[0]
+        return solve(found, 0)
+
+    def moved(self, step: Floats) -> tuple[Floats, float]:
+        """Representers and γ after a scaled step."""
+        step = step / self.scale
+        gamma = self.fit.gamma * float(np.exp(np.clip(step[-1], -1.0, 1.0)))
+        return self.fit.representers + step[:-1].reshape(self.shape), gamma
+
+
+def interpolate(encoded: Floats, z: Floats, most: int = 500) -> Fit:
+    """A smooth fit with the rows themselves as representers, its width chosen by leaving out each row in turn.
+
+    Parameters
+    ----------
+    encoded : (n, width)
+    z : (n, c − 1)
+    most : int
+        The most rows taken.
+    """
+    encoded, z = encoded[:most], z[:most]
+    mean = z.mean(axis=0)
+    best: tuple[float, Fit] | None = None
+    for gamma in np.geomspace(1e-3, 1e1, _WIDTHS) / max(1.0, encoded.shape[1] / 10):
+        matrix = rbf(encoded, encoded, gamma)
+        inverse = np.linalg.inv(matrix + 1e-6 * np.eye(len(encoded)))
+        dual = inverse @ (z - mean)
+        off = float(np.mean((dual / inverse.diagonal()[:, None]) ** 2))
+        if best is None or off < best[0]:
+            best = off, Fit(encoded, float(gamma), np.column_stack([dual.T, mean]))
+    assert best is not None
+    return best[1]
