@@ -95,6 +95,26 @@ def test_answers_in_single_precision_are_no_mismatch():
     assert np.allclose(found.model.canonical().representers_, model.canonical().representers_, rtol=0, atol=1e-2)
 
 
+def test_noise_and_answers_that_are_no_probabilities_are_told():
+    model, _ = target(count=4)
+    parts = BOX, model.classes, model.representers_, model.dual_coef_, model.intercept_, model.gamma_
+
+    class Noisy(KernelModel):
+        def predict_proba(self, X):
+            p = super().predict_proba(X) * np.random.default_rng(asked.pop()).uniform(0.99, 1.01, size=(len(X), 4))
+            return p / p.sum(axis=1, keepdims=True)
+
+    class Doubled(KernelModel):
+        def predict_proba(self, X):
+            return 2.0 * super().predict_proba(X)
+
+    asked = list(range(1_000))
+    noisy = run(Noisy(*parts), KernelLogistic(most=8))
+    assert noisy.outcome == "no_convergence" and "asked again" in noisy.reason, noisy.reason
+    doubled = run(Doubled(*parts))
+    assert doubled.outcome == "class_mismatch" and "do not sum to 1" in doubled.reason
+
+
 @pytest.mark.parametrize("share", [0.05, 0.2])
 def test_refused_rows_are_done_without(share):
     model, _ = target(count=6)

@@ -105,7 +105,7 @@ def test_audit_writes_a_report_and_gates(capsys, here, tmp_path):
 
 def test_attacks_and_version(capsys):
     listed = set(json.loads(run(capsys, "attacks", "--json")[1]))
-    assert {"auto", "logistic", "lowd-meek", "perceptron-sgd", "retraining"} <= listed
+    assert {"auto", "kernel-logistic", "logistic", "lowd-meek", "perceptron-sgd", "retraining"} <= listed
     assert "logistic" in run(capsys, "attacks")[1]
     assert run(capsys, "--version")[1].startswith("filch 0.")
 

@@ -50,6 +50,16 @@ def test_representers_in_another_order_are_the_same_in_canonical_form():
         assert np.allclose(getattr(other, name), getattr(model.canonical(), name), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("classes", [("a", "b"), ("a", "b", "c")])
+def test_the_gradient_is_that_of_differences(classes):
+    model, step = a_model(classes), np.array([1e-5, 0.0])
+    rows = ROWS[(ROWS[:, 0] > 0.1) & (ROWS[:, 0] < 3.9)]
+    for index in range(len(classes)):
+        ahead, behind = (np.log(model.predict_proba(rows + side * step)[:, index]) for side in (1, -1))
+        slopes = model.gradient(rows, index)
+        assert np.allclose(slopes[:, 0], (ahead - behind) / 2e-5, rtol=0, atol=1e-8) and not slopes[:, 1].any()
+
+
 def test_representers_are_rows():
     rows = SPACE.sample(5, np.random.default_rng(0))
     assert np.allclose(a_model().rows, rows, rtol=0, atol=1e-14)

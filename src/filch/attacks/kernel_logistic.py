@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import linalg
 
-from filch.attacks.doubts import distances
+from filch.attacks.doubts import distances, doubt, unmet, unsteady
 from filch.attacks.kernel_algebra import (
     Groups,
     Logs,
@@ -145,7 +145,11 @@ class _Solver(Heard):
         if self.attack.check:
             rows = self.spec.space.sample(self.attack.check, child(self.rng, "check"))
             held = (yield Ask(rows, "check", "selection", lambda: model)).given
-        return self.verdict(model, held, trouble)
+        finding = self.verdict(model, held, trouble)
+        if finding.outcome is Outcome.CLASS_MISMATCH and (why := (yield from unsteady(self.heard))) is not None:
+            reason = f"{why}; the model is a fit to noise"
+            return Finding(finding.model, Outcome.NO_CONVERGENCE, reason, finding.evidence)
+        return finding
 
     def solve(self) -> Generator[Ask, Answers, None]:
         """Find the fit, pencil after pencil, or raise `_Unsolved`."""
@@ -181,17 +185,22 @@ class _Solver(Heard):
             table = np.concatenate([table, told[: len(right)].reshape(len(first), len(beside), width)], axis=1)
             first, later = np.concatenate([first, more]), np.concatenate([later, beside])
             table = np.concatenate([table, told[len(right) :].reshape(len(more), len(later), width)])
+            if (why := doubt(self.heard, self.spec)) is not None:
+                raise _Unsolved(f"{why}: the target gives no class probabilities", Outcome.CLASS_MISMATCH)
             whole = _whole(table)
             found = rank_of(_matrix(table[:, whole]), self.unit())
             if found is not None:
                 self.rank, self.gap = found
                 return first, later[whole], table[:, whole]
             if whole.sum() < len(whole) / 4:
-                raise _Unsolved(_HOLES)
+                absent = unmet(self.heard, self.spec)
+                raise _Unsolved(_HOLES if absent is None else f"{_HOLES}: {absent}")
             count = max(count + 1, math.ceil(_GROWTH * count))
+        seen = min(len(first) * width, len(later))
         raise _Unsolved(
-            f"the singular values of the log-ratios show no end up to {min(len(first) * width, len(later))}: more "
-            "representers than that, no kernel model, or answers that are too coarse"
+            (yield from unsteady(self.heard))
+            or f"the singular values of the log-ratios show no end up to {seen}: more representers than that, "
+            "no kernel model, or answers that are too coarse"
         )
 
     def extend(self, first: Rows, later: Rows, table: Floats) -> Generator[Ask, Answers, tuple[Rows, Floats]]:

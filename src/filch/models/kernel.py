@@ -14,7 +14,7 @@ from filch.core.encoding import OneHot
 from filch.core.features import FeatureSpace, Rows
 from filch.errors import UsageError
 from filch.models import files
-from filch.models.logistic import probabilities
+from filch.models.logistic import log_slopes, probabilities, raw_gradient
 
 Floats = npt.NDArray[np.float64]
 
@@ -108,6 +108,19 @@ class KernelModel:
         chosen = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
         names: npt.NDArray[Any] = self.classes_[chosen]
         return names
+
+    def gradient(self, X: pd.DataFrame | Rows, index: int) -> Floats:
+        """The gradient of ``log f_index`` in the raw numeric columns, of shape (n, d); 0 for categories."""
+        encoded = OneHot(self.space).encode(self.space.rows_of(X))
+        kernel = rbf(encoded, self.representers_, self.gamma_)
+        scores = kernel @ self.dual_coef_.T + self.intercept_
+        outer = (
+            log_slopes(scores, "softmax", index)
+            if len(self.classes) > 2
+            else log_slopes(scores[:, 0], "logistic", index)
+        )
+        pull = 2.0 * self.gamma_ * kernel * (outer @ self.dual_coef_)  # towards each representer
+        return raw_gradient(self.space, pull @ self.representers_ - pull.sum(axis=1)[:, None] * encoded)
 
     def canonical(self) -> KernelModel:
         """The same function in a form in which two models can be compared.
