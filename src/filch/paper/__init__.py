@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from filch.paper import binary_lr, table4
+from filch.paper import binary_lr, faces, table4
 from filch.paper.gallery import Gallery, Section
 from filch.paper.tables import Row, Spread, Table
 
@@ -51,11 +51,17 @@ def studies() -> Mapping[str, Reproduction]:
     Examples
     --------
     >>> sorted(studies())
-    ['binary-lr', 'table4']
+    ['binary-lr', 'faces', 'table4']
     """
     return {
         "binary-lr": Reproduction(
             "binary logistic regression on every two-class data set (§4.1.1)", binary_lr.DATASETS, binary_lr.run
+        ),
+        "faces": Reproduction(
+            "a face classifier copied, and people's pictures inverted from the copy (§4.1.4); takes minutes",
+            faces.DATASETS,
+            faces.run,
+            pictures=True,
         ),
         "table4": Reproduction(
             "softmax, one-vs-rest and networks on Adult-Race (Table 4); the first two on all multiclass sets (§4.1.2)",
