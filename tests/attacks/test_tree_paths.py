@@ -178,7 +178,7 @@ def test_precision():
 
 def test_misuse():
     tree = random_tree(SPACE, 5, np.random.default_rng(0))
-    for wrong in ({"epsilon": 0}, {"probes": -1}, {"check": -1}, {"per_feature": {"age": -1}}):
+    for wrong in ({"epsilon": 0}, {"variant": "other"}, {"probes": -1}, {"check": -1}, {"per_feature": {"age": -1}}):
         with pytest.raises(UsageError):
             TreeBottomUp(**wrong)
         with pytest.raises(UsageError):
@@ -187,3 +187,26 @@ def test_misuse():
         filch.extract(TreeOracle(tree), attack=TreeTopDown(), budget=10)
     with pytest.raises(CannotRun, match="labels"):
         filch.extract(TreeOracle(tree, reveal="labels", omission=True), attack=TreeTopDown(), budget=10)
+
+
+@pytest.mark.parametrize(("attack", "shown"), attacks())
+def test_the_papers_algorithm_finds_the_tree_with_more_queries(attack, shown):
+    ratios = []
+    for seed in range(5):
+        tree = random_tree(SPACE, 20, np.random.default_rng(seed), kinds=("numeric", "equals"))
+        oracle = TreeOracle(tree, **shown)
+        paper = type(attack)(variant="paper")
+        theirs = filch.extract(oracle, attack=paper, budget=50_000, seed=seed, curve=False)
+        ours = filch.extract(oracle, attack=attack, budget=50_000, seed=seed, curve=False)
+        ratios.append(ours.queries / theirs.queries)
+        rows = SPACE.sample(5_000, np.random.default_rng(9))
+        rows = rows[far(tree, rows)]
+        assert (theirs.model.predict(rows) != tree.predict(rows)).mean() < 0.02
+        assert theirs.model.n_leaves >= tree.n_leaves
+    assert np.median(ratios) < 0.6
+
+
+@pytest.mark.parametrize(("attack", "shown"), attacks())
+def test_the_papers_algorithm_keeps_the_contract(attack, shown):
+    tree = random_tree(SPACE, 5, np.random.default_rng(2))
+    check_attack(type(attack)(variant="paper"), TreeOracle(tree, **shown), budget=600)

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
 from filch.attacks.tree_memory import Memory, Precision
+from filch.attacks.tree_paper import PaperPaths
 from filch.attacks.tree_run import PathFinding
 from filch.attacks.tree_solve import Solver
 from filch.core.answers import Answers
@@ -35,6 +37,8 @@ class TreeBottomUp:
         Whether ``epsilon`` is a share of each feature's range.
     per_feature : mapping of str to float, optional
         Other precisions for some features, by name; absolute.
+    variant : {"ours", "paper"}, default "ours"
+        Or the paper's own algorithm, which knows neither steps, nor probes, nor a check.
     probes : int, default 2
         Pairs of rows by which a leaf is tested whose id other leaves have too.
     check : int, default 8
@@ -60,13 +64,14 @@ class TreeBottomUp:
     epsilon: float = 1e-3
     relative: bool = False
     per_feature: Mapping[str, float] = field(default_factory=dict)
+    variant: Literal["ours", "paper"] = "ours"
     probes: int = 2
     check: int = 8
 
     def __post_init__(self) -> None:
         Precision(self.epsilon, self.relative, self.per_feature)
-        if self.probes < 0 or self.check < 0:
-            raise UsageError("TreeBottomUp takes probes ≥ 0 and check ≥ 0")
+        if self.probes < 0 or self.check < 0 or self.variant not in ("ours", "paper"):
+            raise UsageError('TreeBottomUp takes variant "ours" or "paper", probes ≥ 0 and check ≥ 0')
 
     def needs(self, spec: OracleSpec) -> str | None:
         """Any tree; labels alone tell leaves apart badly, but they do."""
@@ -74,6 +79,9 @@ class TreeBottomUp:
 
     def steps(self, spec: OracleSpec, rng: np.random.Generator, *, budget: int, known: Answers) -> Steps:
         """Search, then check."""
-        precision = Precision(self.epsilon, self.relative, self.per_feature).of(spec.space)
-        solver = Solver(spec.space, Memory(spec), precision, partial=False)
+        wanted = Precision(self.epsilon, self.relative, self.per_feature)
+        if self.variant == "paper":
+            memory, epsilon = Memory(spec, use_fields=False), wanted.of(spec.space, steps=False)
+            return (yield from PaperPaths(spec, memory, epsilon, rng).steps(known, partial=False))
+        solver = Solver(spec.space, Memory(spec), wanted.of(spec.space), partial=False)
         return (yield from PathFinding(spec, solver, rng, self.probes, self.check).steps(known))

@@ -61,9 +61,12 @@ class Memory:
     Parameters
     ----------
     spec : OracleSpec
+    use_fields : bool
+        Whether answers that name different next columns have different ids.
     """
 
     spec: OracleSpec
+    use_fields: bool = True
     known: dict[bytes, int] = field(default_factory=dict)
     """The id of each row asked."""
     next_column: list[int] = field(default_factory=list)
@@ -72,6 +75,8 @@ class Memory:
     value: list[float] = field(default_factory=list)
     confidence: list[float] = field(default_factory=list)
     shares: list[Rows] = field(default_factory=list)
+    following: dict[bytes, int] = field(default_factory=dict)
+    """The column split next, by row, where ``fields`` is revealed."""
     shows_fields: bool = False
     refused: int = 0
     _numbers: dict[bytes, int] = field(default_factory=dict)
@@ -101,7 +106,7 @@ class Memory:
             self.shows_fields = True
             more = given.fields & np.isnan(given.rows)
             following = np.where(more.any(axis=1), more.argmax(axis=1), -1).astype(np.float64)
-        shown = [given.labels, given.value, given.node, given.confidence, following]
+        shown = [given.labels, given.value, given.node, given.confidence, following if self.use_fields else None]
         columns = [nothing if array is None else np.asarray(array, dtype=np.float64) for array in shown]
         shares = np.empty((n, 0)) if given.probabilities is None else given.probabilities
         whole = np.ascontiguousarray(np.column_stack([*columns, shares])) + 0.0
@@ -116,6 +121,8 @@ class Memory:
                 self.next_column.append(int(following[place]))
                 self.shares.append(shares[place])
             self.known[row.tobytes()] = number
+            if self.shows_fields:
+                self.following[row.tobytes()] = int(following[place])
 
     @property
     def ids(self) -> int:
