@@ -152,8 +152,12 @@ class Lines:
 
     # ── climbing ────────────────────────────────────────────────────────────────────────────────────────
 
-    def _climb(self, region: Region, pair: Pair, corner: Rows) -> Step:
-        """Turn a pair whose crossing does nothing at a corner into a pair beside a split above it."""
+    def _climb(self, region: Region, pair: Pair, corner: Rows) -> Generator[Rows | Also, Answers | None, bool]:
+        """Turn a pair whose crossing does nothing at a corner into a pair beside a split above it.
+
+        False, and the pair is as it was or moved along, if there is none: crossing a split above changes the ids of
+        both rows; if that of one stays, it is another leaf's by chance.
+        """
         (crossed,) = pair.columns.tolist()
         values = float(pair.x[crossed]), float(pair.y[crossed])
         still = corner.copy()
@@ -161,11 +165,13 @@ class Lines:
         ends = np.array([still, still])
         ends[1, crossed] = values[1]
         told = (yield from self._ask(region, ends)).tolist()
+        if told[0] != told[1]:
+            return False
         while True:
             columns = np.flatnonzero((pair.x != still) & ~np.isnan(still))
             columns = columns[columns != crossed]
-            if not len(columns):
-                return
+            if not len(columns) or (len(columns) == 1 and told[0] in (pair.a, pair.b, REFUSED)):
+                return False
             middle = pair.x.copy()
             if len(columns) > 1:
                 half = self._half(columns)
@@ -186,12 +192,10 @@ class Lines:
                 pair.x, pair.y = middle.copy(), middle.copy()
                 pair.x[crossed], pair.y[crossed] = values
                 pair.a, pair.b = a, b
-        # On one side of the crossing the id changes with this column too.
-        side = 0 if pair.a != told[0] else 1
-        start, number = (pair.x, pair.a) if side == 0 else (pair.y, pair.b)
         end = still.copy()
-        end[crossed] = values[side]
-        pair.x, pair.y, pair.a, pair.b = start, end, number, told[side]
+        end[crossed] = values[0]
+        pair.y, pair.b = end, told[0]
+        return True
 
     def _cross(
         self, region: Region, pair: Pair, middle: Rows, crossed: int, values: tuple[float, float]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,8 +34,27 @@ class Cut:
 
     @property
     def threshold(self) -> float:
-        """The middle of the bracket."""
-        return self.low + (self.high - self.low) / 2
+        """The roundest number of the bracket: trained thresholds have few digits, and rows may lie just there."""
+        return roundest(self.low, self.high)
+
+
+def roundest(low: float, high: float) -> float:
+    """The number in ``[low, high)`` with the fewest decimals.
+
+    Examples
+    --------
+    >>> roundest(108.9997, 109.0003), roundest(-0.5, 3.2), roundest(0.12, 0.13)
+    (109.0, 0.0, 0.12)
+    """
+    if not low < high:
+        return low
+    if low <= 0.0 < high:
+        return 0.0
+    for decimals in range(-math.ceil(math.log10(max(abs(low), abs(high)))), 18):
+        number = round(math.ceil(low * 10.0**decimals) / 10.0**decimals, max(decimals, 0))
+        if low <= number < high:
+            return number
+    return low + (high - low) / 2
 
 
 @dataclass(eq=False)

@@ -46,6 +46,7 @@ class PathFinding:
     check: int
     root: Region = field(init=False)
     repaired: int = 0
+    varied: int = 0
 
     def __post_init__(self) -> None:
         given = np.full(len(self.spec.space), not self.solver.partial)
@@ -77,8 +78,11 @@ class PathFinding:
             why = "the rows to check with were refused" if self.check else "the tree was not held against further rows"
             return Finding(found, Outcome.UNVERIFIED, f"{leaves:,} leaves; {why}", evidence)
         told = f"{leaves:,} leaves; {agreed} of {asked} further rows agree"
+        if self.varied:
+            why = f"{self.varied} rows asked once more were answered otherwise: the answers vary"
+            return Finding(found, Outcome.CLASS_MISMATCH, f"{leaves:,} leaves; {why}", evidence)
         if agreed < asked:
-            why = "the target is no such tree, its answers vary, or leaves that share an id hide others"
+            why = "the target is no such tree, or leaves that share an id hide others"
             return Finding(found, Outcome.CLASS_MISMATCH, f"{told}: {why}", evidence)
         return Finding(found, Outcome.VERIFIED, told, evidence)
 
@@ -190,22 +194,31 @@ class PathFinding:
             rows, places = self._held_back(child(self.rng, f"check {turn}"))
             if not len(rows):
                 return 0, 0
-            answers = yield Ask(rows, "check", "selection", self.model)
+            again, told = self._asked_before(child(self.rng, f"again {turn}"))
+            answers = yield Ask(np.concatenate([rows, again]), "check", "selection", self.model)
             self.memory.learn(answers)
+            now = [self.memory.known[row.tobytes()] for row in again]
+            self.varied += sum(a != b for a, b in zip(now, told, strict=True))
             ids = np.array([self.memory.known.get((row + 0.0).tobytes(), REFUSED) for row in rows])
             wrong = [n for n, leaf in enumerate(places) if ids[n] not in (REFUSED, leaf.node)]
             asked = int((ids != REFUSED).sum())
             agreed = asked - len(wrong)
             if not wrong:
                 break
-            again = {leaf.depth * 10_000 + n: (n, leaf) for n, leaf in enumerate(places) if n in wrong}
-            once = {id(leaf): (n, leaf) for n, leaf in again.values()}
+            once = {id(places[n]): (n, places[n]) for n in wrong}
             searches = {
                 f"check {n}": self._reopen(leaf, rows[n : n + 1], f"check {turn}/{n}/") for n, leaf in once.values()
             }
             yield from lockstep(searches, phase="repairs", snapshot=self.model)
             yield from self._test()
         return agreed, asked
+
+    def _asked_before(self, rng: np.random.Generator) -> tuple[Rows, list[int]]:
+        """A few rows that were asked before, and their ids: whether the answers vary."""
+        names = list(self.memory.known)
+        chosen = [names[place] for place in rng.integers(len(names), size=max(1, self.check // 4))]
+        rows = np.array([np.frombuffer(name) for name in chosen])
+        return rows, [self.memory.known[name] for name in chosen]
 
     def _held_back(self, rng: np.random.Generator) -> tuple[Rows, list[Region]]:
         """Uniform rows that were not asked and lie in no bracket, and the leaves that they fall into."""

@@ -70,9 +70,10 @@ class Solver(Lines):
     def _difference(self, region: Region) -> Generator[Rows | Also, Answers | None, Pair | None]:
         """Two rows of the region with different ids; None, and its node is known, if there seem to be none."""
         if region.root is not None and not region.rows:
-            pair = yield from self._across(region, region.root)
-            if pair is not None:
-                return pair
+            for number in (0, 1):
+                pair = yield from self._across(region, region.root, region.corner(number))
+                if pair is not None:
+                    return pair
         for _ in range(3):
             if len(set(region.ids)) > 1:
                 return self._closest(region)
@@ -90,10 +91,10 @@ class Solver(Lines):
             self.uncertain += 1
         return None
 
-    def _across(self, region: Region, column: int) -> Generator[Rows | Also, Answers | None, Pair | None]:
-        """Two rows that differ in the column that splits the region, if their ids do."""
+    def _across(self, region: Region, column: int, corner: Rows) -> Generator[Rows | Also, Answers | None, Pair | None]:
+        """Two rows that differ from a corner in the column that splits the region, if their ids do."""
         values = region.open.get(column, (region.low[column], region.high[column]))
-        ends = np.array([region.corner(0)] * len(values))
+        ends = np.array([corner] * len(values))
         ends[:, column] = values
         ids = yield from self._ask(region, ends)
         others = np.flatnonzero((ids != ids[0]) & (ids != REFUSED))
@@ -120,6 +121,8 @@ class Solver(Lines):
     def _split(self, region: Region, pair: Pair) -> Generator[Rows | Also, Answers | None, Cut | None]:
         """A split that parts the region, the first one of the tree in it if the answers tell."""
         yield from self._one_column(region, pair)
+        if region.root is not None and pair.columns.tolist() == [region.root]:
+            return (yield from self._root(region, pair))
         tried: list[tuple[int, float, tuple[tuple[int, ...], ...]]] = []
         cut = yield from self._locate(region, pair)
         for _ in range(_CLIMBS):
@@ -127,13 +130,36 @@ class Solver(Lines):
             if still is None:
                 return cut
             tried.append((cut.column, cut.low, cut.groups))
-            yield from self._climb(region, pair, still)
+            climbed = yield from self._climb(region, pair, still)
+            if not climbed:
+                return cut
             above = yield from self._locate(region, pair)
             if (above.column, above.low, above.groups) in tried:
                 break
             cut = above
         self.uncertain += 1
         return cut
+
+    def _root(self, region: Region, pair: Pair) -> Generator[Rows | Also, Answers | None, Cut]:
+        """The first split of a region whose column is known: of several on it, one that parts both corners."""
+        cut = yield from self._locate(region, pair)
+        column = cut.column
+        here, there = region.corner(0), region.corner(1)
+        if pair.x[np.arange(len(here)) != column].tolist() == there[np.arange(len(here)) != column].tolist():
+            here, there = there, here
+        values = [float(group[0]) for group in cut.groups] or [cut.low, cut.high]
+        (told,) = yield from self._crossed(region, cut, values, [there], exact=False)
+        if REFUSED in told or len(set(told)) == len(values):
+            return cut
+        if cut.groups:
+            blocks = _joined(list(range(len(values))), told)
+            return cut if len(set(blocks)) == 1 else _coarser(cut, blocks)
+        other = yield from self._across(region, column, there)
+        if other is None:
+            return cut
+        second = yield from self._locate(region, other)
+        (told,) = yield from self._crossed(region, second, [second.low, second.high], [here], exact=False)
+        return second if told[0] != told[1] else cut
 
     def _try(
         self, region: Region, cut: Cut, pair: Pair
@@ -155,15 +181,7 @@ class Solver(Lines):
                 if len(set(merged)) == 1:
                     return cut, corner
                 blocks = merged
-        if cut.groups and len(set(blocks)) < len(blocks):
-            joined = [
-                tuple(
-                    sorted(code for place, group in enumerate(cut.groups) if blocks[place] == block for code in group)
-                )
-                for block in sorted(set(blocks))
-            ]
-            cut = Cut(cut.column, groups=tuple(joined))
-        return cut, None
+        return (_coarser(cut, blocks) if cut.groups and len(set(blocks)) < len(blocks) else cut), None
 
     def _crossed(
         self, region: Region, cut: Cut, values: list[float], corners: list[Rows], exact: bool
@@ -227,3 +245,12 @@ def _joined(blocks: list[int], ids: list[int]) -> list[int]:
         old, new = sorted((merged[ids.index(number)], merged[place]))
         merged = [old if block == new else block for block in merged]
     return merged
+
+
+def _coarser(cut: Cut, blocks: list[int]) -> Cut:
+    """A categorical cut whose branches of the same block are one."""
+    groups = [
+        tuple(sorted(code for place, group in enumerate(cut.groups) if blocks[place] == block for code in group))
+        for block in sorted(set(blocks))
+    ]
+    return Cut(cut.column, groups=tuple(groups))

@@ -44,7 +44,8 @@ class TreeTopDown:
     probes : int, default 2
         Pairs of rows by which a leaf is tested whose id other leaves have too.
     check : int, default 8
-        Further rows that the tree is held against; 0 leaves the outcome unverified.
+        Further rows that the tree is held against, and a quarter as many that were asked before, in case answers vary;
+        0 leaves the outcome unverified.
 
     Raises
     ------
