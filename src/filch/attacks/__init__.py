@@ -12,6 +12,11 @@ from filch.errors import UsageError
 _ATTACKS: Mapping[str, tuple[str, str, str]] = {
     "auto": ("auto", "Auto", "extract-and-test: every candidate on one shared set of answers"),
     "kernel-logistic": ("kernel_logistic", "KernelLogistic", "RBF kernel logistic regression, and its training rows"),
+    "kernel-sgd": (
+        "kernel_sgd",
+        "KernelSGD",
+        "gradient descent for RBF kernel logistic regression: the paper's own method, an approximation",
+    ),
     "logistic": ("logistic", "Logistic", "equation solving for binary, softmax and one-vs-rest logistic models"),
     "lowd-meek": ("lowd_meek", "LowdMeek", "boundary line searches: binary linear models from labels alone"),
     "perceptron-sgd": (

@@ -19,10 +19,10 @@ from filch.core.features import FeatureSpace
 from filch.models.kernel import KernelModel, rbf
 
 Floats = npt.NDArray[np.float64]
-_RIDGE = 1e-13  # of the diagonal: what keeps the normal equations definite
+_RIDGE = 3e-15  # of the diagonal: what keeps the normal equations definite
 _DAMPINGS = (1e-10, 1e-7, 1e-4, 1e-2)  # tried where a step leads away from the answers
-_ROUNDING = 1e-10  # a misfit below it that hardly falls any more is rounding
-_LSQR = 100  # its most iterations
+_ROUNDING = 1e-14, 1e-10  # misfits that are rounding: in any case, and where they hardly fall any more
+_LSQR = 60  # its most iterations
 _WIDTHS = 13  # kernel widths among which an interpolation chooses
 
 
@@ -100,7 +100,7 @@ def polish(encoded: Floats, z: Floats, fit: Fit, steps: int = 12) -> Fit:
         if found is None:
             break
         before, best, off = off, found, misfit(found, encoded, z)
-        if off > 0.5 * before and off < _ROUNDING:
+        if off < _ROUNDING[0] or (off > 0.5 * before and off < _ROUNDING[1]):
             break
     return best
 
@@ -166,7 +166,7 @@ class _Tangent:
         them to speed up least squares on the derivatives themselves.
         """
         normal, slope = self.normal(), self.transpose(self.left)
-        for damping in (_RIDGE, *_DAMPINGS):
+        for damping in (_RIDGE, 1e-13, *_DAMPINGS):
             damped = normal.copy()
             damped[np.diag_indices_from(damped)] += damping
             try:

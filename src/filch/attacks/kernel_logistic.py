@@ -44,12 +44,12 @@ from filch.errors import BudgetSpent, UsageError
 from filch.models.kernel import KernelModel
 
 Floats = npt.NDArray[np.float64]
-_START, _GROWTH = 12, 1.3  # rows of the first matrix, and by how much a matrix grows
+_START, _GROWTH = 12, 1.1  # rows of the first matrix, and by how much a matrix grows
 _SPARE = 2  # columns of a pencil over its rank
 _PENCILS = 3  # the most changes of columns that are tried
 _UNKNOWNS = 13_000  # entries of representers up to which they are fitted all at once
 _HOLES = "too many rows were refused, or answered by 0 or 1"
-_ROWS = 3  # times the unknowns: equations that take part in that
+_ROWS = 6  # times the unknowns: equations that take part in that
 
 
 @dataclass(frozen=True)

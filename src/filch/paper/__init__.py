@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from filch.paper import binary_lr, faces, table4
+from filch.paper import binary_lr, faces, figure2, table4
 from filch.paper.gallery import Gallery, Section
 from filch.paper.tables import Row, Spread, Table
 
@@ -50,8 +50,8 @@ def studies() -> Mapping[str, Reproduction]:
 
     Examples
     --------
-    >>> sorted(studies())
-    ['binary-lr', 'faces', 'table4']
+    >>> studies()["table4"].datasets[0]
+    'adult-race'
     """
     return {
         "binary-lr": Reproduction(
@@ -62,6 +62,9 @@ def studies() -> Mapping[str, Reproduction]:
             faces.DATASETS,
             faces.run,
             pictures=True,
+        ),
+        "figure2": Reproduction(
+            "training rows out of kernel logistic regression (Fig. 2, §4.1.3)", figure2.DATASETS, figure2.run, True
         ),
         "table4": Reproduction(
             "softmax, one-vs-rest and networks on Adult-Race (Table 4); the first two on all multiclass sets (§4.1.2)",
