@@ -11,6 +11,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
@@ -33,6 +34,7 @@ from filch.testing.oracles import check_secrets
 X, Y = load_iris(return_X_y=True)
 BOX = FeatureSpace.box(X.min(axis=0), X.max(axis=0))
 IRIS = LogisticRegression(max_iter=1_000).fit(X, np.array(["setosa", "versicolor", "virginica"])[Y])
+RELU = MLPClassifier((4,), solver="lbfgs", max_iter=5_000, random_state=0).fit(X, Y)
 BINARY = LogisticRegression(max_iter=1_000).fit(X, Y == 2)
 VALUE = LinearRegression().fit(X, Y.astype(float))
 TREE = DecisionTreeClassifier(max_depth=4, random_state=0).fit(X, Y)
@@ -103,6 +105,8 @@ def test_our_guards(guard, name):
         (make("logistic"), ORACLES["raw columns"], 60),
         (make("logistic", link="ovr"), ORACLES["probabilities"], 60),
         (make("logistic", most=5), ORACLES["two decimals"], 60),
+        (make("perceptron-relu"), ModelOracle(RELU, BOX), 250),
+        (make("perceptron-relu"), ORACLES["raw columns"], 200),
         (make("perceptron-sgd", hidden=3, epochs=4), ORACLES["probabilities"], 150),
         (make("perceptron-sgd", hidden=3, epochs=4, alpha=1), ORACLES["top-2"], 50),
         (

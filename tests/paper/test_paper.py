@@ -119,6 +119,14 @@ def test_a_network_beside_the_paper() -> None:
     assert theirs[-1].r_unif is not None and theirs[-1].r_unif.worst < 0.02
 
 
+def test_a_relu_network_beside_the_papers_method() -> None:
+    ours, *theirs = table4.network_rows("iris", "mlp-relu", (0,), ("one-hot",), None)
+    assert ours.method == "filch" and ours.note == "verified"
+    assert ours.r_test == ours.r_unif == Spread(0.0, 0.0)
+    assert ours.queries.worst <= 3 * 163
+    assert len(theirs) == 4
+
+
 def test_networks_run_on_adult_race_unless_they_are_named() -> None:
     table = studies()["table4"](seeds=(0,), datasets=["blobs"])
     assert {row.model for row in table.rows} == {"softmax", "ovr"}

@@ -19,6 +19,11 @@ _ATTACKS: Mapping[str, tuple[str, str, str]] = {
     ),
     "logistic": ("logistic", "Logistic", "equation solving for binary, softmax and one-vs-rest logistic models"),
     "lowd-meek": ("lowd_meek", "LowdMeek", "boundary line searches: binary linear models from labels alone"),
+    "perceptron-relu": (
+        "perceptron_relu",
+        "PerceptronRelu",
+        "ReLU networks with one hidden layer, exactly: kinks along lines, gradients between them",
+    ),
     "perceptron-sgd": (
         "perceptron_sgd",
         "PerceptronSGD",

@@ -1,0 +1,282 @@
+"""All kinks of a piecewise linear map along a line: where its slope changes, and by how much.
+
+Each probe is a pair of close rows: a score and a slope. Where the pieces at the two ends of an interval meet in one
+point, and rows on either side of it agree, there is one kink; else the interval is cut at a new probe.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from filch.attacks.relu_view import Heard, View
+from filch.core.answers import Answers
+from filch.core.features import Rows
+
+Floats = npt.NDArray[np.float64]
+_REACHES = 1.0, 3.0, 10.0, 30.0, 100.0, 300.0  # half ranges from the start of a line at which it is first probed
+_PAIR = 1e-4  # of an interval between the rows of a probe
+_SURE = 8.0  # times the noise: what is no noise
+_AGAIN, _SHORTER = 6, 0.7  # times that refused steps are asked again, and how much shorter each time
+_LEVELS = 40  # of cuts
+_CURVED = 2  # probes with three rows that are not in line, of the first ones: more of them show a curve
+_BESIDE = 1e-2  # of the way from a kink to the nearer end of its interval, to the rows that prove it
+_EDGE = 1e-3  # of a probe's length: so close to its rows are kinks that it makes out of one between them
+_SHORTEST = 1e-9  # an interval is not cut further
+_HOPELESS = 12  # levels after which most intervals should hold no kink, or one
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """A score and a slope at t, and how far each may be off."""
+
+    t: float
+    score: Floats
+    slope: Floats
+    noise: float
+    drift: float
+    pair: float
+    """From t to the further row."""
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """What a line shows.
+
+    Attributes
+    ----------
+    start : (d,)
+        The row at t = 0.
+    way : (moving,)
+        The direction, in half ranges of the moving columns.
+    kinks : (k,)
+        Places t, ascending.
+    jumps : (k, m)
+        By how much the slope grows at each, as t grows.
+    low, high : float
+        Where the line was probed.
+    curved : bool
+        It is no line of a piecewise linear map: too many probes show a curve, or a jump.
+    open : int
+        Intervals that were given up.
+    """
+
+    start: Rows
+    way: Floats
+    kinks: Floats = field(default_factory=lambda: np.empty(0))
+    jumps: Floats = field(default_factory=lambda: np.empty((0, 1)))
+    low: float = 0.0
+    high: float = 0.0
+    curved: bool = False
+    open: int = 0
+
+
+Scores = Callable[[Heard], Heard]
+"""What is searched for kinks: the scores as they are, or what a model leaves of them."""
+
+
+def search_line(
+    view: View, start: Rows, way: Floats, scores: Scores, most: int, slop: float = 0.0
+) -> Generator[Rows, Answers | None, Line]:
+    """Find the kinks of a line.
+
+    Parameters
+    ----------
+    view : View
+    start : (d,)
+        The row at t = 0.
+    way : (moving,)
+        The direction, in half ranges.
+    scores : callable
+    most : int
+        About so many rows at most.
+    slop : float
+        How far a slope may be off because of ``scores``.
+
+    Yields
+    ------
+    rows
+        To be answered.
+    """
+
+    def ask(places: Floats) -> Generator[Rows, Answers | None, Heard]:
+        answers = yield view.moved(start, places[:, None] * way)
+        assert answers is not None
+        return scores(view.hear(answers))
+
+    def probe(places: Floats, pairs: Floats) -> Generator[Rows, Answers | None, list[Probe | None]]:
+        heard = yield from ask(np.column_stack([places, places + pairs]).reshape(-1))
+        # The distance as it was rounded, not as it was meant.
+        apart = np.linalg.norm((heard.points[1::2] - heard.points[::2])[:, view.numeric], axis=1)
+        pairs = np.sign(pairs) * apart / np.linalg.norm(way)
+        slopes = (heard.scores[1::2] - heard.scores[::2]) / pairs[:, None]
+        noise = np.maximum(heard.noise[1::2], heard.noise[::2])
+        drift = 2 * noise / np.abs(pairs) + slop
+        far = noise + slop * (1 + np.abs(places))
+        found = zip(places, heard.scores[::2], slopes, far, drift, pairs, strict=True)
+        return [Probe(*one) if np.isfinite(one[3]) and one[4] > 0 else None for one in found]
+
+    asked = 0
+    outside = np.array([-t for t in reversed(_REACHES)] + [*_REACHES])
+    probes = yield from probe(outside, np.sign(outside) * -_PAIR * np.abs(outside))
+    asked += 2 * len(outside)
+    inner = np.linspace(-0.9, 0.9, 6)
+    triples = yield from ask(np.column_stack([inner - _PAIR, inner, inner + _PAIR]).reshape(-1))
+    asked += len(triples.points)
+    bent = triples.scores[::3] - 2 * triples.scores[1::3] + triples.scores[2::3]
+    noise = triples.noise.reshape(-1, 3).max(axis=1) + slop * _PAIR
+    curved = np.abs(bent).max(axis=1) > _SURE * 4 * noise
+    usable = np.isfinite(noise)
+    if (curved & usable).sum() > _CURVED:
+        return Line(start, way, curved=True)
+    slopes = (triples.scores[2::3] - triples.scores[::3]) / (2 * _PAIR)
+    probes += [
+        Probe(inner[i], triples.scores[1 + 3 * i], slopes[i], noise[i] + 2 * slop, noise[i] / _PAIR + slop, 0.0)
+        for i in np.flatnonzero(usable & ~curved)
+    ]
+    nodes = sorted((one for one in probes if one is not None), key=lambda one: one.t)
+    if len(nodes) < 2:
+        return Line(start, way, open=1)
+    todo, kinks, given_up = list(itertools.pairwise(nodes)), list[tuple[float, Floats]](), 0
+    for level in range(_LEVELS):
+        met = [(left, right, _meet(left, right)) for left, right in todo if not _straight(left, right)]
+        single = [(left, right, place) for left, right, place in met if place is not None]
+        cut = [(left, right) for left, right, place in met if place is None]
+        todo = []
+        if single:
+            # Two kinks may meet outside of them, where the nearer piece goes on: only a row on either side can tell.
+            sides = [_BESIDE * min(right.t - place, place - left.t) for left, right, place in single]
+            places = np.array([place for *_, place in single])
+            heard = yield from ask(np.column_stack([places - sides, places + sides]).reshape(-1))
+            asked += 2 * len(single)
+            for number, (left, right, place) in enumerate(single):
+                before, after = (
+                    np.abs(heard.scores[2 * number + side] - end.score - end.slope * (at - end.t)).max()
+                    <= _SURE * (heard.noise[2 * number + side] + end.noise + end.drift * abs(at - end.t))
+                    for side, end, at in (
+                        (0, left, place - sides[number]),
+                        (1, right, place + sides[number]),
+                    )
+                )
+                if before and after:
+                    kinks.append((place, right.slope - left.slope))
+                else:
+                    cut.append((left, right))
+        if not cut:
+            break
+        if level >= _HOPELESS and len(cut) > 2 * (len(kinks) + 1):
+            return Line(start, way, curved=True)
+        if asked + 2 * len(cut) > most:
+            given_up += len(cut)
+            break
+        middles = np.array([(left.t + right.t) / 2 for left, right in cut])
+        lengths = np.array([right.t - left.t for left, right in cut])
+        fresh = yield from probe(middles, _PAIR * lengths)
+        probes += fresh
+        asked += 2 * len(cut)
+        for (left, right), node, length in zip(cut, fresh, lengths, strict=True):
+            if node is None or length < _SHORTEST * max(1.0, abs(left.t)):
+                given_up += 1
+            else:
+                todo += [(left, node), (node, right)]
+    else:
+        given_up += len(todo)
+    kinks = _mended(sorted(kinks, key=lambda one: one[0]), [one for one in probes if one is not None])
+    places = np.array([place for place, _ in kinks])
+    jumps = np.array([jump for _, jump in kinks]).reshape(len(kinks), view.outputs)
+    return Line(start, way, places, jumps, nodes[0].t, nodes[-1].t, open=given_up)
+
+
+@dataclass(frozen=True, eq=False)
+class Gradient:
+    """Scores at a point and their slopes along the moving columns.
+
+    Attributes
+    ----------
+    point : (D,)
+    score : (m,)
+    slopes : (moving, m)
+    """
+
+    point: Floats
+    score: Floats
+    slopes: Floats
+
+
+def gradient(view: View, start: Rows, step: float, scores: Scores) -> Generator[Rows, Answers | None, Gradient | None]:
+    """Measure a gradient by steps of one column each; None if it is not answered.
+
+    Rows that are refused are asked once more at other steps.
+    """
+    size = len(view.moving)
+    base: Heard | None = None
+    slopes, missing = np.full((size, view.outputs), np.nan), np.arange(size)
+    for again in range(_AGAIN):
+        scale = step * _SHORTER**again
+        rows = view.moved(start, scale * np.eye(size)[missing])
+        if base is None:
+            rows = np.vstack([view.moved(start, np.full((1, size), scale * again / size)), rows])
+        answers = yield rows
+        assert answers is not None
+        heard = scores(view.hear(answers))
+        if base is None:
+            first, heard = heard[np.arange(1)], heard[np.arange(1, len(rows))]
+            if not first.usable[0]:
+                continue
+            base = first
+        across = heard.points[:, view.numeric] - base.points[:, view.numeric]
+        own = across[np.arange(len(missing)), missing]
+        good = heard.usable & (own != 0.0)
+        slopes[missing[good]] = (heard.scores[good] - base.scores) / own[good, None]
+        missing = missing[~good]
+        if not len(missing):
+            return Gradient(base.points[0], base.scores[0], slopes)
+    return None
+
+
+def _mended(kinks: list[tuple[float, Floats]], probes: list[Probe]) -> list[tuple[float, Floats]]:
+    """A kink between the two rows of a probe shows as one at each of them: make them one again."""
+    inside = {
+        number
+        for one in probes
+        for number, ((first, _), (second, _)) in enumerate(itertools.pairwise(kinks))
+        if max(abs(first - min(one.t, one.t + one.pair)), abs(second - max(one.t, one.t + one.pair)))
+        <= _EDGE * abs(one.pair)
+    }
+    found = list[tuple[float, Floats]]()
+    for number, (place, jump) in enumerate(kinks):
+        if number - 1 in inside:
+            before, half = found.pop()
+            lengths = float(np.linalg.norm(half)), float(np.linalg.norm(jump))
+            share = lengths[1] / max(1e-300, lengths[0] + lengths[1])
+            found.append((before + share * (place - before), half + jump))
+        else:
+            found.append((place, jump))
+    return found
+
+
+def _straight(left: Probe, right: Probe) -> bool:
+    """Whether the pieces at both ends are one."""
+    length = right.t - left.t
+    if np.abs(right.slope - left.slope).max() > _SURE * (left.drift + right.drift):
+        return False
+    off = np.abs(right.score - left.score - (left.slope + right.slope) / 2 * length).max()
+    return bool(off <= _SURE * (left.noise + right.noise + (left.drift + right.drift) * length))
+
+
+def _meet(left: Probe, right: Probe) -> float | None:
+    """Where the pieces at both ends meet, in all scores; None if they do not meet between them."""
+    length = right.t - left.t
+    turn, gap = left.slope - right.slope, right.score - left.score - right.slope * length
+    square = float(turn @ turn)
+    if square == 0.0:
+        return None
+    reach = float(turn @ gap) / square
+    off = np.abs(turn * reach - gap).max()
+    inside = 0.0 <= reach <= length
+    close = off <= _SURE * (left.noise + right.noise + (left.drift + right.drift) * length)
+    return left.t + reach if inside and close else None
