@@ -55,9 +55,9 @@ def resolution(answers: Answers, spec: OracleSpec) -> float:
 
 
 def distances(model: Any, answers: Answers) -> Floats:
-    """Total variation between a model's probabilities and revealed ones, of shape (n,)."""
+    """Total variation between a model's probabilities and revealed ones, of shape (n,); hidden ones count nothing."""
     assert answers.probabilities is not None
-    off: Floats = 0.5 * np.abs(model.predict_proba(answers.rows) - answers.probabilities).sum(axis=1)
+    off: Floats = 0.5 * np.nansum(np.abs(model.predict_proba(answers.rows) - answers.probabilities), axis=1)
     return off
 
 
@@ -106,6 +106,16 @@ def doubt(answers: Answers, spec: OracleSpec) -> str | None:
         word = "sum to more than 1" if hidden.any() else "do not sum to 1"
         return f"in {_share(off > slack)} the probabilities {word} ({sums[off.argmax()]:.4g})"
     return None
+
+
+def sound(answers: Answers) -> Answers:
+    """What can be used of doubtful probabilities: finite ones, negative ones taken as 0, rows of zeros left out."""
+    shown = answers.probabilities
+    assert shown is not None
+    shares = np.clip(shown, 0.0, None)
+    total = shares.sum(axis=1)
+    usable = np.asarray(np.isfinite(total) & (total > 0.0))
+    return Answers(answers.rows[usable], probabilities=shares[usable])
 
 
 def unmet(answers: Answers, spec: OracleSpec) -> str | None:

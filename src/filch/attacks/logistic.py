@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filch.attacks.design import Design
-from filch.attacks.doubts import distances, doubt, resolution, unmet, unsteady
+from filch.attacks.doubts import distances, doubt, resolution, sound, unmet, unsteady
 from filch.attacks.equations import solve_one_vs_rest, solve_softmax
 from filch.attacks.gentle import Gentle, moderate
 from filch.attacks.intervals import fit_rounded
@@ -135,6 +135,8 @@ class _Solver:
     # ── the conversation ────────────────────────────────────────────────────────────────────────────────
 
     def steps(self) -> Steps:
+        if self.spec.decimals is not None and 0.5 * 10.0**-self.spec.decimals > EXACT:
+            return (yield from self.rounded(0.5 * 10.0**-self.spec.decimals))
         rows = self.design.completing(self.heard.rows, child(self.rng, "design"))
         base = self.design.base
         for start, stop in _doubling(len(rows)):
@@ -186,13 +188,9 @@ class _Solver:
 
     def doubted(self, why: str) -> Finding:
         """Fit what can be fitted of answers that no model with class probabilities gives."""
-        shown = self.heard.probabilities
-        assert shown is not None
-        shares = np.clip(shown, 0.0, None)
-        sound = np.asarray(np.isfinite(shares.sum(axis=1)) & (shares.sum(axis=1) > 0.0))
-        self.heard = Answers(self.heard.rows[sound], probabilities=shares[sound])
+        self.heard = sound(self.heard)
         reason = f"{why}: the target gives no class probabilities; the model fits the rest of its answers"
-        return Finding(self.fit() if sound.any() else None, Outcome.CLASS_MISMATCH, reason, self.evidence())
+        return Finding(self.fit() if len(self.heard) else None, Outcome.CLASS_MISMATCH, reason, self.evidence())
 
     def saturated(self) -> Finding:
         """Fit all answers, where too few of them are equations."""

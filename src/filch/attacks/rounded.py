@@ -1,6 +1,10 @@
-"""Equation solving from rounded answers: binary, softmax and one-vs-rest [Tramèr16, §7]; the second half of `logistic`.
+"""Equation solving from rounded answers, and from the top k: binary, softmax and one-vs-rest [Tramèr16, §7].
 
-Needs all probabilities, rounded. Queries: up to ``most`` rows per unknown of one score, or the budget.
+The second half of `logistic`. Each revealed probability is an interval; `filch.attacks.belief` keeps what all of them
+leave open, and `filch.attacks.telling` asks the rows whose answers tell most, in batches that grow by a quarter, until
+margins between classes are known to 1e-5 or far below the rounding, or until ``most`` rows per unknown of one score.
+
+Above 2,000 unknowns in all, rows are uniform and the fit is one of least squares.
 """
 
 from __future__ import annotations
@@ -12,11 +16,14 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from filch.attacks.belief import Belief, bounds
 from filch.attacks.design import Design
-from filch.attacks.doubts import distances
+from filch.attacks.doubts import distances, doubt, sound, unsteady
 from filch.attacks.intervals import fit_rounded
+from filch.attacks.telling import Telling
 from filch.core.answers import Answers
 from filch.core.attack import Ask, Finding, Outcome, Steps, overheard
+from filch.core.features import Rows
 from filch.core.oracle import OracleSpec
 from filch.core.seeds import child
 from filch.errors import BudgetSpent
@@ -24,6 +31,14 @@ from filch.models.logistic import Link, LogisticModel
 
 Floats = npt.NDArray[np.float64]
 _MISFIT = 4.0  # times the tolerance: a mean misfit that no further rows will mend
+_FEW = 4  # times the unknowns of a score: rows that are too few to tell a fit that failed from another class
+_MANY = 2_000  # unknowns in all up to which a covariance is kept (32 MB)
+_FIRST, _GROWTH = (
+    8,
+    0.25,
+)  # the first batch is an eighth of the unknowns of a score; a later one a quarter of all so far
+_ENOUGH = 1e-5  # deviation of a margin at which no label is in doubt, or …
+_FINE = 0.02  # … this part of the resolution, if that is less
 
 
 @dataclass(eq=False)
@@ -55,14 +70,22 @@ class Rounded:
     check: int = 8
     most: int = 100
     paid: int = 0
-    fitted: dict[Link, Floats] = field(default_factory=dict)
-    """Likely weights by link, from which the next ones begin."""
+    learned: int = 0
+    fitted: dict[Link, tuple[int, Floats, Floats]] = field(default_factory=dict)
+    """By link: so many answers, their likely weights, and those of least squares."""
 
     def __post_init__(self) -> None:
         plain: Link = "logistic" if self.spec.n_classes == 2 else "softmax"
         self.shape: Link = "ovr" if self.link == "ovr" and plain == "softmax" else plain
         # A rounded vector is off by half a unit in each entry; a fit on rounded answers by about as much again.
         self.tolerance = self.spec.n_classes * self.resolution
+        self.shown = min(self.spec.reveal.k or self.spec.n_classes, self.spec.n_classes)
+        self.wide = self.design.size * self.spec.n_classes > _MANY
+        self.belief = self.fresh(self.shape)
+
+    def fresh(self, link: Link) -> Belief | None:
+        """A belief of nothing heard; None with too many unknowns."""
+        return None if self.wide else Belief(self.design.size, self.spec.n_classes, link == "ovr")
 
     def hear(self, ask: Ask, answers: Answers) -> None:
         """Note answers as they come."""
@@ -71,55 +94,124 @@ class Rounded:
             self.heard = Answers.concat([self.heard, answers.given])
 
     def steps(self) -> Steps:
-        """Ask, fit and check, until budget or ``most`` ends it."""
+        """Ask, fit and check, until nothing is in doubt, or budget or ``most`` ends it."""
         try:
             return (yield from overheard(self.rounds(), self.hear))
         except BudgetSpent:
+            self.learn()
             return Finding(self.fit(), Outcome.BUDGET_SPENT, "the budget ended before the check", self.evidence())
 
     def rounds(self) -> Steps:
-        """Fit uniform rows, twice as many each round, until budget or ``most`` ends it."""
-        limit = self.most * self.design.size
-        model, round_, fits = self.fit(), 0, True
+        """Ask batch by batch, then hold the model against further rows."""
+        limit, round_ = self.most * self.design.size, 0
+        fits = self.learn()
         while fits and (before := len(self.heard)) < limit and self.paid + self.check < self.budget:
-            count = min(max(before, 1), limit - before, self.budget - self.check - self.paid)
-            rows = self.spec.space.sample(count, child(self.rng, "rounded", str(round_)))
+            rows = self.next(min(self.batch(), limit - before, self.budget - self.check - self.paid), round_)
+            if not len(rows):
+                break
             round_ += 1
             yield Ask(rows, f"round {round_}", snapshot=self.fit)
-            model = self.fit()
-            if round_ > 1 and distances(model, self.heard).mean() > _MISFIT * self.tolerance:
-                model = self.other_link(model)
-                fits = distances(model, self.heard).mean() <= _MISFIT * self.tolerance
-            fits = fits and len(self.heard) > before  # else nothing but refusals
+            if len(self.heard) == before:  # nothing but refusals
+                break
+            if (why := doubt(self.heard, self.spec)) is not None:
+                return self.doubted(why)
+            fits = self.learn()
+        model = self.fit()
         held = Answers.none(len(self.spec.space))
         if self.check:
             further = self.design.unseen(self.check, child(self.rng, "check"))
             held = (yield Ask(further, "check", "selection", lambda: model)).given
-        return self.verdict(model, held)
+        finding = self.verdict(model, held)
+        if finding.outcome is Outcome.CLASS_MISMATCH and (why := (yield from unsteady(self.heard))) is not None:
+            return Finding(model, Outcome.NO_CONVERGENCE, f"{why}; the model is a fit to noise", finding.evidence)
+        return finding
 
-    def other_link(self, model: LogisticModel) -> LogisticModel:
-        """Try one-vs-rest where a softmax does not fit, and keep whichever is closer."""
+    def doubted(self, why: str) -> Finding:
+        """Fit what can be fitted of answers that no model with class probabilities gives."""
+        self.heard = sound(self.heard)
+        model = self.model(self.squares(self.shape), self.shape) if len(self.heard) else None
+        reason = f"{why}: the target gives no class probabilities; the model fits the rest of its answers"
+        return Finding(model, Outcome.CLASS_MISMATCH, reason, self.evidence())
+
+    # ── which rows ──────────────────────────────────────────────────────────────────────────────────────
+
+    def batch(self) -> int:
+        """How many rows the next round may ask."""
+        before, size = len(self.heard), self.design.size
+        if self.belief is None:
+            return max(before, 1)
+        return min(max(math.ceil(_GROWTH * before), size // _FIRST, 1), size)
+
+    def next(self, count: int, round_: int) -> Rows:
+        """The rows of the next round; none where nothing is in doubt."""
+        rng = child(self.rng, "rounded", str(round_))
+        if self.belief is None or not self.belief.consistent:
+            return self.spec.space.sample(count, rng)
+        telling = Telling(self.design, self.belief, self.resolution, self.shown)
+        rows, deviation = telling.rows(count, rng, self.heard.rows)
+        return rows[: 0 if deviation < min(_ENOUGH, _FINE * self.resolution) else count]
+
+    # ── the fit ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def learn(self) -> bool:
+        """Take in what was heard since; whether some model fits it."""
+        if self.learned == len(self.heard):
+            return True
+        answers, self.learned = self.heard[self.learned :], len(self.heard)
+        if self.belief is not None and self.take_in(self.belief, answers, self.shape):
+            return True
         if self.shape == "softmax" and self.link == "auto":
-            other = self.fit("ovr")
-            if distances(other, self.heard).mean() < distances(model, self.heard).mean():
+            other = self.fresh("ovr")
+            if other is not None and self.take_in(other, self.heard, "ovr"):
+                self.shape, self.belief = "ovr", other
+            elif self.wide and self.off("softmax") > _MISFIT * self.tolerance >= self.off("ovr"):
                 self.shape = "ovr"
-                return other
-        return model
+            if self.shape == "ovr":
+                return True
+        few = self.belief is not None and len(self.heard) <= _FEW * self.design.size
+        return few or self.off(self.shape) <= _MISFIT * self.tolerance
 
-    def fit(self, link: Link | None = None) -> LogisticModel:
-        """The likely weights, of the link that fits so far or of another."""
-        link = link or self.shape
-        shown, begun = self.heard.probabilities, self.fitted.get(link)
+    def take_in(self, belief: Belief, answers: Answers, link: Link) -> bool:
+        """Add answers to a belief; whether it is consistent."""
+        assert answers.probabilities is not None
+        belief.hear(self.design.matrix(answers.rows), *bounds(answers.probabilities, self.resolution))
+        return belief.settle(lambda: self.squares(link))
+
+    def off(self, link: Link) -> float:
+        """How far the least squares of a link are from what was heard, on average."""
+        return float(distances(self.model(self.squares(link), link), self.heard).mean())
+
+    def squares(self, link: Link) -> Floats:
+        """The weights (p, c) of least squares."""
+        shown, last = self.heard.probabilities, self.fitted.get(link)
         assert shown is not None
-        likely, weights = fit_rounded(
-            self.design.matrix(self.heard.rows),
-            shown,
-            one_vs_rest=link == "ovr",
-            start=begun,
-            resolution=self.resolution,
-        )
-        self.fitted[link] = likely
+        if last is None or last[0] != len(self.heard):
+            hidden = np.isnan(shown)
+            left = np.clip(1 - np.nansum(shown, axis=1, keepdims=True), 0.0, None)
+            likely, weights = fit_rounded(
+                self.design.matrix(self.heard.rows),
+                np.where(hidden, left / np.maximum(hidden.sum(axis=1, keepdims=True), 1), shown),
+                one_vs_rest=link == "ovr",
+                # With many unknowns from where the last fit ended, which then was made in any case.
+                start=last[1] if last is not None and self.wide else None,
+                resolution=self.resolution,
+            )
+            last = self.fitted[link] = len(self.heard), likely, weights
+        return last[2]
+
+    def model(self, weights: Floats, link: Link) -> LogisticModel:
+        """The model of weights (p, c)."""
         return self.design.model(weights, link, self.spec.classes or ())
+
+    def fit(self) -> LogisticModel | None:
+        """The best model so far."""
+        if not self.learned:
+            return None
+        if self.belief is None or not self.belief.consistent:
+            return self.model(self.squares(self.shape), self.shape)
+        return self.model(self.belief.weights, self.shape)
+
+    # ── how far to trust it ─────────────────────────────────────────────────────────────────────────────
 
     def evidence(self, residual: float = math.inf) -> dict[str, object]:
         """Numbers behind the outcome."""
@@ -130,8 +222,10 @@ class Rounded:
             "residual": residual if math.isfinite(residual) else None,
         }
 
-    def verdict(self, model: LogisticModel, held: Answers) -> Finding:
+    def verdict(self, model: LogisticModel | None, held: Answers) -> Finding:
         """Hold the model against further rows."""
+        if model is None:
+            return Finding(None, Outcome.NO_CONVERGENCE, "every row was refused", self.evidence())
         if not len(held):
             reason = "the fit was not held against further rows (check=0)"
             return Finding(model, Outcome.UNVERIFIED, reason, self.evidence())

@@ -1,0 +1,125 @@
+"""Rounded answers: intervals instead of numbers, rows that say most, other classes of model and poor answers."""
+
+import numpy as np
+import pytest
+from scipy.integrate import simpson
+from sklearn.datasets import load_iris
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
+
+import filch
+from filch.attacks.belief import Belief, bounds, logits
+from filch.attacks.logistic import Logistic
+from filch.attacks.moments import truncated
+from filch.models.logistic import probabilities
+from filch.testing import check_attack
+from tests.attacks.test_logistic import mixed_space, target_of
+
+X, y = load_iris(return_X_y=True)
+SPACE = filch.FeatureSpace.box(X.min(axis=0), X.max(axis=0))
+SOFTMAX = LogisticRegression(max_iter=1_000).fit(X, y)
+OVR = OneVsRestClassifier(LogisticRegression(max_iter=1_000)).fit(X, y)
+SEEDS = range(5)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("decimals", [1, 2, 3])
+def test_doubt_shrinks_far_below_the_rounding(decimals, seed):
+    oracle = filch.ModelOracle(SOFTMAX, SPACE, decimals=decimals)
+    run = filch.extract(oracle, Logistic(), budget=158, seed=seed)  # α = 10
+    assert run.outcome == "verified", run.reason
+    found = filch.fidelity(oracle, run.model, X_test=X)
+    assert found.r_test == 0.0 and found.r_unif <= 1e-4 and found.r_tv_unif < 1e-3 * max(1e-2, 10.0**-decimals)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_one_vs_rest_is_recognised(seed):
+    oracle = filch.ModelOracle(OVR, SPACE, decimals=2)
+    run = filch.extract(oracle, Logistic(), budget=300, seed=seed)
+    assert run.outcome == "verified" and run.model.link == "ovr", run.reason
+    assert filch.fidelity(oracle, run.model).r_unif <= 1e-3
+
+
+@pytest.mark.parametrize("link", ["logistic", "softmax"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_categories_integers_and_constants(link, seed):
+    space = mixed_space()
+    oracle = filch.ModelOracle(target_of(space, link, seed), space, decimals=2)
+    run = filch.extract(oracle, Logistic(), budget=200, seed=seed)
+    assert run.outcome == "verified", run.reason
+    assert filch.fidelity(oracle, run.model).r_unif <= 1e-3
+
+
+def test_a_finite_space_is_never_asked_twice():
+    space = filch.FeatureSpace(tuple(filch.Categorical(name, (0, 1, 2)) for name in "abc"))
+    oracle = filch.ModelOracle(target_of(space, "softmax", 0), space, decimals=2)
+    run = filch.extract(oracle, Logistic(), budget=500)
+    assert run.outcome == "verified" and run.queries <= 27
+    assert filch.fidelity(oracle, run.model).r_unif == 0.0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_another_class_of_model_is_noticed(seed):
+    forest = RandomForestClassifier(n_estimators=37, random_state=0).fit(X, y)
+    run = filch.extract(filch.ModelOracle(forest, SPACE, decimals=2), Logistic(), budget=400, seed=seed)
+    assert run.outcome == "class_mismatch" and run.model is not None
+    assert run.queries < 300
+
+
+@pytest.mark.parametrize("model", [SOFTMAX, OVR])
+def test_the_contract_is_kept(model):
+    check_attack(Logistic(), filch.ModelOracle(model, SPACE, decimals=2), budget=60)
+
+
+def test_the_contract_is_kept_over_categories():
+    space = mixed_space()
+    check_attack(Logistic(), filch.ModelOracle(target_of(space, "softmax", 1), space, decimals=2), budget=60)
+
+
+# ── the parts ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_moments_agree_with_quadrature():
+    rng = np.random.default_rng(0)
+    low = rng.normal(size=200) * np.exp(rng.normal(size=200))
+    high = low + np.exp(2 * rng.normal(size=200))
+    high[::7], low[1::7] = np.inf, -np.inf
+    means, variances = truncated(np.zeros(200), np.ones(200), low, high)
+    for a, b, mean, variance in zip(low, high, means, variances, strict=True):
+        peak = np.clip(0.0, a, b)
+        x = np.linspace(max(a, peak - 15), min(b, peak + 15), 200_001)
+        density = np.exp(0.5 * (peak - x) * (peak + x))
+        mass, first, second = (simpson((x - peak) ** k * density, x=x) for k in range(3))
+        assert mean == pytest.approx(peak + first / mass, abs=1e-3 * np.sqrt(variance))
+        assert variance == pytest.approx(second / mass - (first / mass) ** 2, rel=5e-3)
+
+
+@pytest.mark.parametrize("ovr", [False, True])
+def test_slopes_of_logits(ovr):
+    scores = np.random.default_rng(0).normal(size=(5, 4))
+    value, slopes = logits(scores, one_vs_rest=ovr)
+    p = probabilities(scores, "ovr" if ovr else "softmax")
+    assert np.allclose(value, np.log(p) - np.log1p(-p))
+    for j in range(4):
+        step = np.zeros(4)
+        step[j] = 1e-6
+        above, below = (logits(scores + s * step, one_vs_rest=ovr)[0] for s in (1, -1))
+        assert np.allclose((above - below) / 2e-6, slopes[:, :, j], atol=1e-8)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_belief_meets_all_bounds_and_knows_its_own_error(seed):
+    rng = np.random.default_rng(seed)
+    design = np.column_stack([rng.uniform(-1, 1, size=(200, 6)), np.ones(200)])
+    weights = rng.normal(size=(7, 4))
+    shown = np.round(probabilities(design @ weights, "softmax"), 2)
+    belief = Belief(7, 4)
+    low, high = bounds(shown, 0.005)
+    belief.hear(design, low, high)
+    assert belief.settle()
+    found, _ = logits(design @ belief.weights)
+    assert ((low - 1e-6 <= found) & (found <= high + 1e-6)).all()
+    off = (belief.weights - weights + (weights - belief.weights).mean(axis=1, keepdims=True)) @ belief.basis
+    deviations = np.abs(off.T.reshape(-1)) / np.sqrt(belief.covariance.diagonal())
+    assert 0.3 < np.sqrt((deviations**2).mean()) < 3.0
