@@ -53,6 +53,7 @@ def measure(
     inputs: Inputs,
     seeds: Sequence[int] = SEEDS,
     progress: Told | None = None,
+    budget: int | None = None,
 ) -> Row:
     """Extract once a seed and hold each copy against the same test rows and 10,000 uniform rows.
 
@@ -65,14 +66,17 @@ def measure(
     inputs : {"one-hot", "raw"}
     seeds : sequence of int
     progress : callable, optional
+    budget : int, optional
+        Queries, for a method that takes all it is given; else more than any needs.
     """
     evaluation = Evaluation.of(target.oracle, target.X_test, N_UNIFORM)
     count = unknowns(target)
     runs, found = [], list[Fidelity]()
+    most = _SPARE * count + 100 if budget is None else budget
     for seed in seeds:
         if progress:
             progress(f"{target.study.name} {target.kind} ({inputs}): {method}, seed {seed}")
-        run = extract(target.oracle, attack, budget=_SPARE * count + 100, seed=seed, curve=False)
+        run = extract(target.oracle, attack, budget=most, seed=seed, curve=False)
         runs.append(run)
         if run.model is not None:
             found.append(evaluation.measure(run.model))
