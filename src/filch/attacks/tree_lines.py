@@ -9,6 +9,7 @@ import numpy as np
 
 from filch.attacks.tree_memory import REFUSED, Ints, Memory
 from filch.attacks.tree_regions import Cut, Region
+from filch.attacks.tree_rounds import Rounds
 from filch.core.answers import Answers
 from filch.core.attack import Also
 from filch.core.features import FeatureSpace, Rows
@@ -54,6 +55,7 @@ class Lines:
 
     def __post_init__(self) -> None:
         self.weights = np.ones(len(self.space))
+        self.rounds = Rounds(self.space, self.epsilon)
         self.varies = self.space.high > self.space.low
 
     def _ask(self, region: Region, rows: Rows) -> Generator[Rows | Also, Answers | None, Ints]:
@@ -105,6 +107,7 @@ class Lines:
             else:
                 pair.y, pair.b = middle, found
         low, high = sorted((float(pair.x[column]), float(pair.y[column])))
+        self.rounds.learn(column, low, high)
         return Cut(column, low, high)
 
     def _between(self, column: int, x: float, y: float) -> float | None:
@@ -114,8 +117,11 @@ class Lines:
         if grid:
             steps = round((high - low) / grid)
             return None if steps <= 1 else low + grid * (steps // 2)
-        if high - low <= self.epsilon[column]:
+        if high - low <= self.epsilon[column] * (1 + 1e-9):
             return None
+        place = self.rounds.place(column, low, high)
+        if place is not None and low < place < high:
+            return place
         middle = low + (high - low) / 2
         return middle if low < middle < high else None
 
