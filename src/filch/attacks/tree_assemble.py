@@ -57,7 +57,8 @@ class _Part:
                 self.id = max(set(region.ids), key=region.ids.count) if region.ids else self.own
         else:
             kinds = {part.id for part in self.parts if not part.node.children}
-            if len(kinds) == 1 and not any(part.node.children for part in self.parts):
+            leaves_only = not any(part.node.children for part in self.parts)
+            if len(kinds) == 1 and leaves_only and self.own in (None, self.parts[0].id):
                 self.id = self.parts[0].id
             else:
                 self.node.split = _split(region.cut, spec)

@@ -39,7 +39,7 @@ class TreeBottomUp:
         Other precisions for some features, by name; absolute.
     variant : {"ours", "paper"}, default "ours"
         Or the paper's own algorithm, which knows neither steps, nor probes, nor a check.
-    probes : int, default 2
+    probes : int, default 4
         Pairs of rows by which a leaf is tested whose id other leaves have too.
     check : int, default 8
         Further rows that the tree is held against, and a quarter as many that were asked before, in case answers vary;
@@ -66,7 +66,7 @@ class TreeBottomUp:
     relative: bool = False
     per_feature: Mapping[str, float] = field(default_factory=dict)
     variant: Literal["ours", "paper"] = "ours"
-    probes: int = 2
+    probes: int = 4
     check: int = 8
 
     def __post_init__(self) -> None:

@@ -53,8 +53,12 @@ class Lines:
     uncertain: int = field(init=False, default=0)
     """Searches that ended without a clear answer: refused rows, answers that contradict each other."""
 
+    kinds: dict[int, dict[int, int]] = field(init=False)
+    """Of each categorical column, a number for each category; two that no split has parted so far have the same."""
+
     def __post_init__(self) -> None:
         self.weights = np.ones(len(self.space))
+        self.kinds = {int(j): {} for j in np.flatnonzero(self.space.categorical)}
         self.rounds = Rounds(self.space, self.epsilon)
         self.varies = self.space.high > self.space.low
 

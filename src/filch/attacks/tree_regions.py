@@ -11,7 +11,7 @@ import numpy.typing as npt
 from filch.core.features import FeatureSpace, Rows
 
 Ints = npt.NDArray[np.int64]
-_KEPT = 48  # answered rows that a region keeps at hand; all others are remembered too
+_KEPT = 96  # answered rows that a region keeps at hand; all others are remembered too
 
 
 @dataclass(frozen=True, eq=False)

@@ -66,6 +66,10 @@ class PathFinding:
         self.memory.learn(known)
         try:
             yield from self._search({"root": (self.root, "")}, "paths")
+            if self.solver.branches:  # then leaves that were found before that was known may be none
+                open_ = [leaf for leaf in self.leaves() if not leaf.given.all()]
+                again = {f"leaf {n}": (leaf.give(None), f"leaf {n}/") for n, leaf in enumerate(open_)}
+                yield from self._search(again, "omitted values")
             yield from self._test()
             agreed, asked = yield from self._check()
         except BudgetSpent as spent:

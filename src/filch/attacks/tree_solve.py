@@ -21,6 +21,7 @@ from filch.core.answers import Answers
 from filch.core.attack import Also
 from filch.core.features import Rows
 
+_MANY = 16  # categories of a column, of which not each is tried at a crossing: one of each kind seen so far is
 _CLIMBS = 64  # of one search; trees are no deeper than that
 
 
@@ -39,6 +40,9 @@ class Solver(Lines):
     """
 
     partial: bool = False
+    count: int = 0
+    branches: bool = False
+    """Whether an omitted value takes some branch: giving it did not change the answer."""
     # ── the recursion ───────────────────────────────────────────────────────────────────────────────────
 
     def solve(self, region: Region, name: str = "") -> Step:
@@ -48,11 +52,12 @@ class Solver(Lines):
             if region.dead:
                 return
             pair = yield from self._difference(region)
+            self.branches |= above in region.ids
             if pair is not None:
                 cut = yield from self._split(region, pair)
                 if cut is None:
                     return
-                self.weights[cut.column] += 1
+                self._part(cut)
                 parts = region.divide(cut)
                 yield Also({f"{name}{place}.": self.solve(part, f"{name}{place}.") for place, part in enumerate(parts)})
                 return
@@ -62,7 +67,7 @@ class Solver(Lines):
                 column = None
             else:
                 column = yield from self._next_column(region)
-                if column is None:
+                if column is None and not self.branches:
                     return
             above = region.node
             region = region.give(column)
@@ -74,15 +79,13 @@ class Solver(Lines):
                 pair = yield from self._across(region, region.root, region.corner(number))
                 if pair is not None:
                     return pair
-        for _ in range(3):
+        for turn in range(3):  # two rows, then the rest; once more if some were refused
             if len(set(region.ids)) > 1:
                 return self._closest(region)
             rows = region.uncovered()
             if not len(rows):
                 break
-            ids = yield from self._ask(region, rows[:2] if len(rows) > 2 else rows)
-            if (ids == REFUSED).all():
-                break
+            yield from self._ask(region, rows[: 2 if turn == 0 else len(rows)])
         if len(set(region.ids)) > 1:
             return self._closest(region)
         if region.ids:
@@ -170,10 +173,10 @@ class Solver(Lines):
         """
         values = [float(group[0]) for group in cut.groups] or [cut.low, cut.high]
         blocks = list(range(len(values)))
-        count = 2 if self.partial else max(2, *(len(codes) for codes in region.open.values())) if region.open else 2
-        for numbers in (range(2), range(2, count)):
-            corners = [region.corner(number) for number in numbers]
-            ids = yield from self._crossed(region, cut, values, corners, exact=not self.partial and 0 in numbers)
+        first = [region.corner(0), region.corner(1)]
+        for corners in (first, [] if self.partial else self._others(region)):
+            exact = corners is first and not self.partial
+            ids = yield from self._crossed(region, cut, values, corners, exact)
             for corner, told in zip(corners, ids, strict=True):
                 if REFUSED in told:
                     continue
@@ -182,6 +185,34 @@ class Solver(Lines):
                     return cut, corner
                 blocks = merged
         return (_coarser(cut, blocks) if cut.groups and len(set(blocks)) < len(blocks) else cut), None
+
+    def _others(self, region: Region) -> list[Rows]:
+        """Corners with the categories that the first two lack, one of each kind."""
+        kinds: dict[int, list[int]] = {}
+        for column, codes in region.open.items():
+            known = self.kinds[column] if len(codes) > _MANY else dict(zip(codes, codes, strict=True))
+            kinds[column] = list({known.get(code, 0): code for code in reversed(codes)}.values())[::-1]
+        corners = []
+        for number in range(2, max((len(codes) for codes in kinds.values()), default=0)):
+            corner = region.corner(number)
+            for column, reps in kinds.items():
+                corner[column] = reps[number % len(reps)]
+            corners.append(corner)
+        return corners
+
+    def _number(self) -> int:
+        self.count += 1
+        return self.count
+
+    def _part(self, cut: Cut) -> None:
+        """Note that a cut was found: its column is split, and categories on its sides differ."""
+        self.weights[cut.column] += 1
+        known = self.kinds.get(cut.column, {})
+        largest = max(cut.groups, key=len) if cut.groups else ()
+        for group in cut.groups:
+            if group != largest:
+                new = {kind: self._number() for kind in {known.get(code, 0) for code in group}}
+                known.update({code: new[known.get(code, 0)] for code in group})
 
     def _crossed(
         self, region: Region, cut: Cut, values: list[float], corners: list[Rows], exact: bool
@@ -211,6 +242,11 @@ class Solver(Lines):
                 ids[n][own[n]] = number
         return ids
 
+    def _telling(self) -> bool:
+        """Whether a node and a leaf below it are told apart: the leaf has fewer rows, and so another confidence."""
+        reveal = self.memory.spec.reveal
+        return reveal.level in ("confidence", "node") and (reveal.decimals is None or reveal.decimals >= 5)
+
     # ── incomplete queries ──────────────────────────────────────────────────────────────────────────────
 
     def _next_column(self, region: Region) -> Generator[Rows | Also, Answers | None, int | None]:
@@ -225,7 +261,7 @@ class Solver(Lines):
         full = np.ones(len(self.space), dtype=bool)
         base, whole = region.corner(0), region.corner(0, full)
         (found,) = (yield from self.memory.ask(whole)).tolist()
-        if found == region.node:
+        if found == region.node and not (region.depth and self._telling()):
             (found,) = (yield from self.memory.ask(region.corner(1, full))).tolist()
         if found in (region.node, REFUSED):
             return None
