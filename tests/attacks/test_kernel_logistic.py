@@ -133,6 +133,21 @@ def test_what_is_no_kernel_model_is_told(model):
     assert "closest fit" in found.reason and found.evidence["residual"] > 1e-9
 
 
+def test_a_few_representers_become_averages_where_the_target_has_too_many():
+    rng = np.random.default_rng(0)
+    centres = BOX.sample(5, rng)
+    rows = (centres[:, None] + 0.1 * rng.normal(size=(5, 12, 12))).reshape(60, 12)
+    weights = np.repeat(rng.normal(size=(4, 5)), 12, axis=1) / 4
+    model = KernelModel(BOX, (0, 1, 2, 3), rows, weights, rng.normal(size=4), 0.1)
+    few, none = (run(model, KernelLogistic(most=12, local=local)) for local in (5, 0))
+    assert few.outcome == none.outcome == "no_convergence"
+    assert len(few.model.representers_) == 5 and "closest fit of 5" in few.reason
+    apart = [filch.fidelity(filch.ModelOracle(model, BOX), found.model).r_tv_unif for found in (few, none)]
+    assert apart[0] < apart[1] / 2
+    means = rows.reshape(5, 12, 12).mean(axis=1)
+    assert (np.abs(few.model.representers_[:, None] - means).max(axis=2).min(axis=0) < 0.1).all()
+
+
 def test_more_representers_than_looked_for_and_rounded_answers_are_told():
     many = run(target(count=40)[0], KernelLogistic(most=12))
     assert many.outcome == "no_convergence" and "more representers" in many.reason

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 
 import numpy as np
 import numpy.typing as npt
 
 from filch.attacks.doubts import resolution
-from filch.attacks.kernel_fit import Fit, contrasts, interpolate
+from filch.attacks.kernel_fit import Fit, approximate, contrasts, interpolate
 from filch.core.answers import Answers
 from filch.core.attack import Ask
 from filch.core.encoding import OneHot
 from filch.core.features import Rows
 from filch.core.oracle import OracleSpec
+from filch.core.seeds import child
 from filch.models.kernel import KernelModel
 
 Floats = npt.NDArray[np.float64]
 EXACT = 1e-9
 """The total variation up to which an unrounded fit is one."""
 _DOUBLE, _SINGLE = 2**-52, 2**-23
-_LEAST = 1e-6  # a smooth fit takes smaller probabilities for it
+_ROWS = 4  # times the unknowns of the closest fit: equations that it rests on
+_STARTS = (2.0, 8.0, 2.0, 8.0)  # γ times the columns, where closest fits begin
+_LEAST = 1e-6  # a fit that is none takes smaller probabilities for it
 
 
 class Heard:
@@ -31,6 +35,7 @@ class Heard:
         self.contrasts = contrasts(max(2, spec.n_classes))
         self.heard = known.given if known.probabilities is not None else Answers.none(len(spec.space))
         self.fit: Fit | None = None
+        self.close: Fit | None = None
 
     def hear(self, ask: Ask, answers: Answers) -> None:
         """Note answers as they come."""
@@ -74,17 +79,35 @@ class Heard:
 
     def snapshot(self) -> KernelModel | None:
         """The best model so far."""
-        fit = self.fit or self.smooth()
+        fit = self.fit or self.close or self.smooth()
         return None if fit is None else fit.model(self.spec.space, self.spec.classes or ())
 
-    def smooth(self) -> Fit | None:
-        """A fit to all answers with the rows asked as representers."""
+    def clipped(self) -> tuple[Floats, Floats] | None:
+        """Encoded rows of all answers, and log-ratios that make do with what is no probability; None without any."""
         shown = self.heard.probabilities
         if shown is None or not np.isfinite(shown).all(axis=1).any():
             return None
         rows = np.isfinite(shown).all(axis=1)
         z = np.log(np.clip(shown[rows], _LEAST, None)) @ self.contrasts
-        return interpolate(self.view.encode(self.heard.rows[rows]), z)
+        return self.view.encode(self.heard.rows[rows]), z
+
+    def smooth(self) -> Fit | None:
+        """A fit to all answers with the rows asked as representers."""
+        told = self.clipped()
+        return None if told is None else interpolate(*told)
+
+    def settle(self, count: int, rng: np.random.Generator) -> Generator[Ask, Answers, None]:
+        """Fit few representers to all answers and some more: what is left where those of the target cannot be told."""
+        space, width = self.spec.space, self.view.width
+        unknowns = count * (self.view.free + self.outputs)
+        rows = space.sample(math.ceil(_ROWS * unknowns / self.outputs), child(rng, "rows"))
+        yield Ask(rows, "closest fit", snapshot=self.snapshot)
+        told = self.clipped()
+        if told is None:
+            return
+        starts = child(rng, "starts")
+        begun = [(self.view.encode(space.sample(count, starts)), start / width) for start in _STARTS]
+        self.close = approximate(*told, begun)
 
 
 def _positive(answers: Answers) -> npt.NDArray[np.bool_]:

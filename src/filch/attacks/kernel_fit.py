@@ -6,7 +6,7 @@ that no class is special: ``z = Σ_r w_r exp(−γ ‖x − x_r‖²) + b``, wit
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -198,6 +198,12 @@ class _Tangent:
         step = step / self.scale
         gamma = self.fit.gamma * float(np.exp(np.clip(step[-1], -1.0, 1.0)))
         return self.fit.representers + step[:-1].reshape(self.shape), gamma
+
+
+def approximate(encoded: Floats, z: Floats, starts: Sequence[tuple[Floats, float]], steps: int = 30) -> Fit:
+    """The closest of the fits that begin at some representers and γ."""
+    fits = [polish(encoded, z, weigh(encoded, z, *start), steps) for start in starts]
+    return min(fits, key=lambda fit: misfit(fit, encoded, z))
 
 
 def interpolate(encoded: Floats, z: Floats, most: int = 500) -> Fit:

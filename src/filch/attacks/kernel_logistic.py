@@ -60,6 +60,9 @@ class KernelLogistic:
     ----------
     most : int, default 100
         The most representers that are looked for.
+    local : int, default 10
+        Where those of the target cannot be told: so many are fitted to all answers and to some more uniform rows, and
+        resemble averages of the target's. 0 leaves a smooth fit on the rows that were asked.
     check : int, default 8
         Further rows that the fit is held against; 0 leaves the outcome unverified.
 
@@ -82,11 +85,12 @@ class KernelLogistic:
     """
 
     most: int = 100
+    local: int = 10
     check: int = 8
 
     def __post_init__(self) -> None:
-        if self.most < 1 or self.check < 0:
-            raise UsageError(f"KernelLogistic takes most ≥ 1 and check ≥ 0, got {self.most} and {self.check}")
+        if self.most < 1 or min(self.local, self.check) < 0:
+            raise UsageError("KernelLogistic takes most ≥ 1, local ≥ 0 and check ≥ 0")
 
     def needs(self, spec: OracleSpec) -> str | None:
         """All probabilities of at least two classes, and three columns that vary."""
@@ -138,6 +142,8 @@ class _Solver(Heard):
             yield from self.solve()
         except _Unsolved as unsolved:
             trouble = unsolved
+            if self.attack.local and len(self.heard):
+                yield from self.settle(self.attack.local, child(self.rng, "settle"))
         model = self.snapshot()
         if model is None:
             return Finding(None, Outcome.NO_CONVERGENCE, "every row was refused", self.evidence())
@@ -309,15 +315,15 @@ class _Solver(Heard):
         residual = math.inf
         if len(held):
             residual = float(distances(model, held).max())
-            smooth = self.smooth() if trouble is not None and self.fit is not None else None
-            if smooth is not None:
-                other = smooth.model(self.spec.space, self.spec.classes or ())
+            for fit in () if trouble is None else (self.close, self.smooth()):
+                other = model if fit is None else fit.model(self.spec.space, self.spec.classes or ())
                 if (off := float(distances(other, held).max())) < residual:
                     model, residual = other, off
         evidence = self.evidence(residual)
         checked = f"{len(held)} further rows differ by at most {residual:.1e} (total variation)"
         if trouble is not None:
-            reason = f"{trouble.reason}; the model is a closest fit: {checked}" if len(held) else trouble.reason
+            closest = f"{trouble.reason}; the model is a closest fit of {len(model.representers_)} representers"
+            reason = f"{closest}: {checked}" if len(held) else closest
             return Finding(model, trouble.outcome, reason, evidence)
         count, gamma = len(model.representers_), model.gamma_
         found = f"{count} representers, γ = {gamma:.6g}"

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from filch.attacks.kernel_logistic import KernelLogistic
 from filch.attacks.kernel_sgd import KernelSGD
 from filch.core.attack import Attack
+from filch.core.encoding import OneHot
 from filch.core.run import Run
 from filch.errors import UsageError
 from filch.evaluate import Evaluation, Fidelity
@@ -41,7 +42,7 @@ _STEPS = 5_000  # of the paper's method
 _MOST_LOOKED_FOR = 200  # representers that ours looks for
 _GIVEN_UP = 20  # the same against a target that has more than can be told
 _SHOWN = 20  # images of a section
-_SIDE = 8  # pixels of an image's side
+_SIDE, _WHITE = 8, 16.0  # pixels of an image's side, and the brightest of them
 _RANGE = 2.0  # of a pixel in the one-hot view
 
 
@@ -112,7 +113,7 @@ def _methods(
 ) -> Iterator[tuple[str, list[_Result]]]:
     """The results of each method, one a seed."""
     copies = _LOCAL if count is None else count
-    methods: dict[str, Attack] = {OURS: KernelLogistic(_GIVEN_UP if count is None else _MOST_LOOKED_FOR)}
+    methods: dict[str, Attack] = {OURS: KernelLogistic(_GIVEN_UP if count is None else _MOST_LOOKED_FOR, _LOCAL)}
     if name in _QUERIES:
         methods[PAPERS] = KernelSGD(copies, 1 / width, _QUERIES[name], steps, check=0)
     for method, attack in methods.items():
@@ -190,16 +191,16 @@ def _model_name(target: KernelTarget) -> str:
 
 def _section(name: str, width: int, target: KernelTarget, results: dict[str, _Result]) -> Section:
     """The images of the first seed: the truth, then what each method found."""
-    if name == "digits-all":
-        results = {method: result for method, result in results.items() if method != OURS}
     truth = next(iter(results.values())).truth
     images: list[Picture] = []
     for place in range(min(_SHOWN, len(truth))):
         label = target.model.classes_[place] if name == "digits-all" else target.model.labels_[place]
-        images.append((f"{'average' if name == 'digits-all' else 'training row'}, a {label}", _image(truth[place])))
+        images.append(
+            (f"{'average' if name == 'digits-all' else 'training row'}, a {label}", _image(target, truth[place]))
+        )
         for method, result in results.items():
             images.append(
-                (f"{method}: rms {np.sqrt((result.off[place] ** 2).mean()):.0e}", _image(result.nearest[place]))
+                (f"{method}: rms {np.sqrt((result.off[place] ** 2).mean()):.0e}", _image(target, result.nearest[place]))
             )
     table = [("method", "queries", "worst pixel", "rms")]
     for method, result in results.items():
@@ -207,8 +208,8 @@ def _section(name: str, width: int, target: KernelTarget, results: dict[str, _Re
         table.append((method, f"{result.run.queries:,}", f"{worst:.1e}", f"{rms:.1e}"))
     if name == "digits-all":
         text = (
-            f"The target stands on all {len(target.model.representers_):,} training rows, the copy on {_LOCAL} "
-            "representers. The average row of each class, and the representer of the copy that is nearest to it."
+            f"The target stands on all {len(target.model.representers_):,} training rows, each copy on {_LOCAL} "
+            "representers. The average row of each class, and the representer of each copy that is nearest to it."
         )
         return Section(f"Ten representers, γ = 1/{width}", text, images, 1 + len(results), table)
     count = len(truth)
@@ -218,5 +219,7 @@ def _section(name: str, width: int, target: KernelTarget, results: dict[str, _Re
     return Section(f"{count} representers, γ = 1/{width}", text, images, 1 + len(results), table)
 
 
-def _image(row: Floats) -> Floats:
-    return np.asarray((row.reshape(_SIDE, _SIDE) + 1.0) / _RANGE)
+def _image(target: KernelTarget, row: Floats) -> Floats:
+    """A row of the one-hot view as the image that it was, 0 … 1."""
+    pixels = OneHot(target.study.space).decode(row[None])[0] / _WHITE
+    return np.asarray(pixels.reshape(_SIDE, _SIDE))
