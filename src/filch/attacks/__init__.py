@@ -19,6 +19,7 @@ _ATTACKS: Mapping[str, tuple[str, str, str]] = {
     ),
     "logistic": ("logistic", "Logistic", "equation solving for binary, softmax and one-vs-rest logistic models"),
     "lowd-meek": ("lowd_meek", "LowdMeek", "boundary line searches: binary linear models from labels alone"),
+    "perceptron": ("perceptron", "Perceptron", "networks with one smooth hidden layer, from slopes, unit by unit"),
     "perceptron-relu": (
         "perceptron_relu",
         "PerceptronRelu",
