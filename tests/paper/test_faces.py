@@ -62,7 +62,7 @@ def test_the_page_shows_each_kind_of_picture(table: Table) -> None:
     assert table.gallery is not None
     page = table.gallery.html()
     assert page.count("<img") == PEOPLE * 6 + PEOPLE * 3
-    for name in ("trained on", "the target", "the copy", "the paper", EQUAL):
+    for name in ("person 5", "the target", "the copy", "the paper", "black box, equal queries", "6 of 6"):
         assert name in page
     json.loads(table.as_json())
 
@@ -72,6 +72,9 @@ def test_the_nearest_person() -> None:
     everyone = np.arange(PEOPLE)
     assert faces.found(faces.means, everyone) == 1.0
     assert faces.found(faces.means[::-1], everyone) == 0.0
+    dim = 0.1 * faces.means - 0.8
+    assert faces.found(dim, everyone) < 1.0
+    assert faces.found(dim, everyone, correlated=True) == 1.0
     assert faces.found(faces.means[[0, 2, 2]], everyone[:3]) == pytest.approx(2 / 3)
     assert isinstance(faces.space, FeatureSpace)
 

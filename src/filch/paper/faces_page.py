@@ -9,13 +9,16 @@ import numpy.typing as npt
 
 from filch.core.features import Rows
 from filch.paper.gallery import Gallery, Picture, Section
-from filch.paper.tables import Row
 
 Grey = npt.NDArray[np.float64]
 
 
 def page(
-    training: Rows, sources: Mapping[str, Rows], picture: Callable[[Rows], Grey], rows: Sequence[Row], price: int
+    training: Rows,
+    sources: Mapping[str, Rows],
+    picture: Callable[[Rows], Grey],
+    table: Sequence[Sequence[str]],
+    price: int,
 ) -> Gallery:
     """Lay the pictures out.
 
@@ -28,23 +31,19 @@ def page(
         fewer rows speak of the first people only.
     picture : callable
         Turns a row into an image in 0 … 1.
-    rows : sequence of Row
-        The table, of which the page shows the shares of people found.
+    table : sequence of rows of text
+        Who was found; the first row is the heading.
     price : int
         Queries of the dearest source for each person.
     """
     d, everyone, some = training.shape[1], len(training), min(map(len, sources.values()))
     target, copy = list(sources.values())[:2]
     apart = float(np.abs(target - copy).max()) / 2
-    table = [("method", "queries", "people found")]
-    for row in rows:
-        if "found" in row.extra:
-            table.append((row.method, f"{row.queries.median:,.0f}", f"{100 * row.extra['found'].median:.1f} %"))
 
     def images(count: int, chosen: Sequence[str]) -> list[Picture]:
         shown: list[Picture] = []
         for person in range(count):
-            shown.append((f"person {person}: trained on", picture(training[person])))
+            shown.append((f"person {person}", picture(training[person])))
             shown += [(name, picture(sources[name][person])) for name in chosen]
         return shown
 
@@ -53,7 +52,8 @@ def page(
         "From left to right: a picture that the target was trained on; what is inverted from the target itself; from "
         f"filch's copy, of {d + 1:,} queries; from a copy by the paper's method, of as many; through the oracle, "
         f"without a copy, with as many for all {everyone} people together; and with {price:,} for each person. "
-        "A person is found if the picture is nearest to the mean of this person's own training pictures."
+        "A person is found if the picture is nearest to the mean of this person's own training pictures; by "
+        f"correlation, if it correlates most with it. The last method was run for these {some} people only."
     )
     intro = (
         "A classifier that names people was copied through its answers alone; the copy was then asked what they look "
