@@ -83,6 +83,30 @@ def test_a_saturated_base_row_and_saturated_moves(seed: int) -> None:
 
 
 @pytest.mark.usefixtures("wide")
+@pytest.mark.parametrize("seed", SEEDS)
+def test_probabilities_that_are_1_less_the_other(seed: int) -> None:
+    """Near 1e-13 these have three digits left; a base row is found where they have all of them."""
+    space = filch.FeatureSpace.box(np.zeros(6), np.full(6, 10.0))
+    model = model_of(space, 2, seed, scale=20.0)
+    model = LogisticModel(space, model.classes, -np.abs(model.coef_), 30.0 - np.abs(model.coef_).sum(axis=1))
+
+    class Subtracts:
+        classes_ = model.classes_
+
+        def predict_proba(self, X: object) -> np.ndarray:
+            first = model.predict_proba(X)[:, 1]  # type: ignore[arg-type]
+            return np.column_stack([1.0 - first, first])
+
+        def predict(self, X: object) -> np.ndarray:
+            return model.predict(X)  # type: ignore[arg-type]
+
+    oracle = filch.ModelOracle(Subtracts(), space)
+    assert oracle.ask(np.zeros((1, 6))).probabilities.min() < 1e-9  # type: ignore[union-attr]
+    run = filch.extract(oracle, Logistic(), budget=1_000, seed=seed)
+    assert run.outcome == "verified", run.reason
+
+
+@pytest.mark.usefixtures("wide")
 def test_a_base_row_of_other_categories() -> None:
     """Where the first categories answer 0 or 1, another base row is found, and its codes are the ones moved from."""
     space = filch.FeatureSpace((filch.Categorical("a", tuple("uvwx")), filch.Categorical("b", tuple("yz"))))

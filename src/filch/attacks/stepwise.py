@@ -30,6 +30,7 @@ Index = npt.NDArray[np.int64]
 EXACT = 1e-9
 """Total variation up to which an unrounded fit is one."""
 _HALVINGS = 30
+_COARSE = 1e-9  # of two probabilities the smaller one may be 1 less the other, and below it have lost its digits
 
 
 @dataclass(eq=False)
@@ -59,6 +60,8 @@ class Stepwise:
         """By how much each category shifts them against the base row's; of a numeric column, its weights."""
         self.omitted, self.told_omitted = np.zeros((d, classes)), np.zeros(d, dtype=bool)
         self.heard, self.single = 0, True
+        self.floor = _COARSE if classes == 2 else 0.0
+        """Answers with a probability below it are no equations."""
 
     def steps(self) -> Steps:
         """Ask, solve, check."""
@@ -73,7 +76,10 @@ class Stepwise:
 
     def _steps(self) -> Steps:
         first = yield Ask(self.design.base[None], "equations")
-        good = yield from Gentle(self.design, 0.0).begin(first, child(self.rng, "gentle"))
+        good = yield from Gentle(self.design, self.floor).begin(first, child(self.rng, "gentle"))
+        if not len(good) and self.floor:
+            self.floor = 0.0
+            good = yield from Gentle(self.design, 0.0).begin(first, child(self.rng, "any"))
         if not len(good):
             reason = "every row was refused, or answered 0 or 1"
             return Finding(None, Outcome.NO_CONVERGENCE, reason, self.evidence())
@@ -148,7 +154,7 @@ class Stepwise:
         if not self.solved:
             return
         differs = answers.rows != self.base
-        use = moderate(answers, 0.0) & (differs.sum(axis=1) == 1)
+        use = moderate(answers, self.floor) & (differs.sum(axis=1) == 1)
         columns = differs[use].argmax(axis=1)
         values = answers.rows[use, columns]
         shifts = _centred(shown[use]) - self.anchor
