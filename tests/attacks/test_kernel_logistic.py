@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_iris
+from sklearn.datasets import load_iris, load_wine
+from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler
 from sklearn.tree import DecisionTreeClassifier
 
 import filch
@@ -74,6 +77,21 @@ def test_raw_rows_with_numbers_and_categories(seed):
     assert found.outcome == "verified", found.reason
     ranges = np.maximum(MIXED.high - MIXED.low, 1.0)
     off = np.abs((found.model.rows[:, None] - rows) / ranges).max(axis=2)
+    assert (off.min(axis=0) < 1e-6).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("load", "count", "gamma"), [(load_iris, 8, 0.5), (load_wine, 15, 0.1)])
+def test_components_of_a_nystroem_pipeline_come_out(load, count, gamma, seed):
+    X, y = load(return_X_y=True)
+    kernel = Nystroem(gamma=gamma, n_components=count, random_state=0)
+    model = make_pipeline(MinMaxScaler((-1, 1)), kernel, LogisticRegression(max_iter=1_000)).fit(X, y)
+    space = filch.FeatureSpace.box(X.min(axis=0), X.max(axis=0))
+    found = filch.extract(filch.ModelOracle(model, space), attack=KernelLogistic(), budget=1_000, seed=seed)
+    assert found.outcome == "verified", found.reason
+    assert len(found.model.rows) == count and found.model.gamma_ == pytest.approx(gamma, rel=1e-9)
+    held = X[kernel.component_indices_]  # rows that the model was trained on
+    off = (np.abs(found.model.rows[:, None] - held) / np.ptp(X, axis=0)).max(axis=2)
     assert (off.min(axis=0) < 1e-6).all()
 
 

@@ -22,6 +22,7 @@ Floats = npt.NDArray[np.float64]
 _RIDGE = 3e-15  # of the diagonal: what keeps the normal equations definite
 _DAMPINGS = (1e-10, 1e-7, 1e-4, 1e-2)  # tried where a step leads away from the answers
 _ROUNDING = 1e-14, 1e-10  # misfits that are rounding: in any case, and where they hardly fall any more
+_LIGHT, _MISSED = 1e-3, 10.0  # weights, in medians, that may be left out; how much worse a fit may be for it
 _LSQR = 60  # its most iterations
 _WIDTHS = 13  # kernel widths among which an interpolation chooses
 
@@ -103,6 +104,21 @@ def polish(encoded: Floats, z: Floats, fit: Fit, steps: int = 12) -> Fit:
         if off < _ROUNDING[0] or (off > 0.5 * before and off < _ROUNDING[1]):
             break
     return best
+
+
+def prune(encoded: Floats, z: Floats, fit: Fit) -> Fit:
+    """Leave out representers that weigh next to nothing and that the answers do not miss."""
+    for _ in range(len(fit.representers) - 1):
+        sizes = np.linalg.norm(fit.weights[:, :-1], axis=0)
+        least = int(sizes.argmin())
+        if sizes[least] > _LIGHT * np.median(sizes):
+            break
+        rest = weigh(encoded, z, np.delete(fit.representers, least, axis=0), fit.gamma)
+        rest = polish(encoded, z, rest)
+        if misfit(rest, encoded, z) > max(_MISSED * misfit(fit, encoded, z), _ROUNDING[0]):
+            break
+        fit = rest
+    return fit
 
 
 class _Tangent:

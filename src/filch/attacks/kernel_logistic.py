@@ -34,7 +34,7 @@ from filch.attacks.kernel_algebra import (
     varying,
 )
 from filch.attacks.kernel_answers import Heard
-from filch.attacks.kernel_fit import misfit, polish, weigh
+from filch.attacks.kernel_fit import misfit, polish, prune, weigh
 from filch.core.answers import Answers
 from filch.core.attack import Ask, Finding, Outcome, Steps, overheard
 from filch.core.features import Rows
@@ -251,7 +251,7 @@ class _Solver(Heard):
         fit = weigh(encoded, z, *start)
         if start[0].size <= _UNKNOWNS:
             part = self.part(len(z), start[0].size)
-            fit = polish(encoded[part], z[part], fit)
+            fit = prune(encoded[part], z[part], polish(encoded[part], z[part], fit))
         off = misfit(fit, encoded, z)
         if off < self.off:
             self.fit, self.off = fit, off
