@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from filch.paper import appendix_d, binary_lr, faces, figure2, table4
+from filch.paper import appendix_d, binary_lr, faces, figure2, table4, table6
 from filch.paper.gallery import Gallery, Section
 from filch.paper.tables import Row, Spread, Table
 
@@ -75,5 +75,10 @@ def studies() -> Mapping[str, Reproduction]:
             "softmax, one-vs-rest and networks on Adult-Race (Table 4); the first two on all multiclass sets (§4.1.2)",
             table4.DATASETS,
             table4.run,
+        ),
+        "table6": Reproduction(
+            "decision trees by path finding, bottom-up and top-down (Table 6); takes minutes",
+            table6.DATASETS,
+            table6.run,
         ),
     }

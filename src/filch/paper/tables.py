@@ -122,7 +122,8 @@ class Table:
         table.add_column("method", no_wrap=True)
         extra = list(dict.fromkeys(name for row in self.rows for name in row.extra))
         # A study's own measures take the place of the times, so that the table fits eighty columns.
-        for heading in ("queries", "1−R_test", "1−R_unif", "TV unif", *(extra or ["seconds"])):
+        distances = ["TV unif"] if any(row.r_tv_unif for row in self.rows) or not extra else []
+        for heading in ("queries", "1−R_test", "1−R_unif", *distances, *(extra or ["seconds"])):
             table.add_column(heading, justify="right", no_wrap=True)
         last = None
         for row in self.rows:
@@ -136,8 +137,8 @@ class Table:
                 _both(row.queries, "{:,.0f}"),
                 _share(row.r_test),
                 _share(row.r_unif),
-                _both(row.r_tv_unif, "< {:.0e}" if row.bounds else "{:.0e}"),
-                *([_both(row.extra.get(name), "{:.2g}") for name in extra] or [_both(row.seconds, "{:.2f}")]),
+                *([_both(row.r_tv_unif, "< {:.0e}" if row.bounds else "{:.0e}")] if distances else []),
+                *([_measure(row.extra.get(name)) for name in extra] or [_both(row.seconds, "{:.2f}")]),
             )
         return table
 
@@ -147,6 +148,10 @@ def _both(spread: Spread | None, form: str) -> str:
         return "—"
     median, worst = form.format(spread.median), form.format(spread.worst)
     return median if median == worst else f"{median} ({worst})"
+
+
+def _measure(spread: Spread | None) -> str:
+    return _both(spread, "{:.2g}" if spread is None or spread.worst < 100 else "{:,.0f}")
 
 
 def _share(error: Spread | None) -> str:

@@ -42,7 +42,7 @@ class TreeRecipe:
     drop : tuple of str
     regression : bool
     tuned : bool
-        Whether the attacks' own settings were chosen while looking at it.
+        Whether the attacks were made, and their settings chosen, while looking at it.
     printed : str
         The row of Table 6 that it stands for; empty if none.
     """
@@ -52,13 +52,13 @@ class TreeRecipe:
     leaves: int
     drop: tuple[str, ...] = ()
     regression: bool = False
-    tuned: bool = False
+    tuned: bool = True
     printed: str = ""
 
 
 TREES: Mapping[str, TreeRecipe] = MappingProxyType(
     {
-        "german-credit": TreeRecipe("german-credit", "credit_risk", 26, tuned=True, printed="German credit"),
+        "german-credit": TreeRecipe("german-credit", "credit_risk", 26, printed="German credit"),
         "steak": TreeRecipe(
             "steak",
             "How do you like your steak prepared?",
@@ -71,15 +71,17 @@ TREES: Mapping[str, TreeRecipe] = MappingProxyType(
             "Happiness level",
             159,
             ("id", "Happiness of marriage", "watched x-rated movies in the last year"),
-            tuned=True,
             printed="GSS survey",
         ),
-        "spambase": TreeRecipe("spambase", "type", 219, tuned=True, printed="Email spam"),
+        "spambase": TreeRecipe("spambase", "type", 219, printed="Email spam"),
         "adult": TreeRecipe("adult", "income", 109),
         "adult-hours": TreeRecipe("adult", "hours_per_week", 49, regression=True, printed="Medical cover"),
-        "progression": TreeRecipe(
-            "progression", "progression", 155, regression=True, tuned=True, printed="Bitcoin price"
-        ),
+        "progression": TreeRecipe("progression", "progression", 155, regression=True, printed="Bitcoin price"),
+        # Not looked at while the attacks were made:
+        "diabetes": TreeRecipe("diabetes", "class", 80, tuned=False),
+        "mushrooms": TreeRecipe("mushrooms", "classification", 40, tuned=False),
+        "german-amount": TreeRecipe("german-credit", "credit_amount", 100, regression=True, tuned=False),
+        "adult-age": TreeRecipe("adult", "age", 150, regression=True, tuned=False),
     }
 )
 

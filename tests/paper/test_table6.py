@@ -1,0 +1,54 @@
+"""Table 6 on small trees: what the module computes; the claims over all trees are in `test_reproduce`."""
+
+import math
+
+import pytest
+
+from filch.errors import UsageError
+from filch.paper import studies, table6
+from filch.paper.trees import TREES, tree_target
+
+
+def test_the_lines_of_one_tree():
+    table = table6.run(seeds=[0], datasets=["german-credit"])
+    assert [(row.model, row.method) for row in table.rows] == [
+        (setting, method)
+        for setting in table6.SETTINGS
+        for method in ("filch", "paper's method", "paper, printed")
+        if (setting, method) != ("top-down", "paper, printed")
+    ]
+    for row in table.rows:
+        assert row.inputs == "23/26 ids" and row.r_test.worst == 0.0 == row.r_unif.worst
+        if row.method != "paper, printed":
+            assert row.extra["leaves"].worst == 26 and row.n_test == 300
+        if row.method == "filch":
+            assert row.note == "verified" and row.extra["÷ paper's"].worst < 0.35
+
+
+def test_geometric_means_are_over_trees_and_name_those_that_are_fresh():
+    table = table6.run(seeds=[0], datasets=["german-credit", "german-amount"], settings=["top-down, fields"])
+    shares = [row.extra["÷ paper's"].median for row in table.rows if row.method == "filch"]
+    mean = math.sqrt(shares[0] * shares[1])
+    assert f"top-down, fields {mean:.2f} ({shares[1]:.2f} over the 1 not looked at before)" in table.title
+    assert "bottom-up" not in table.title
+
+
+def test_regression_trees_are_judged_by_their_values():
+    (ours, theirs, *_) = table6.run(seeds=[0], datasets=["german-amount"], settings=["top-down"]).rows
+    assert ours.r_unif.worst == 0.0 and ours.queries.worst < theirs.queries.worst
+
+
+def test_targets():
+    target = tree_target("german-credit")
+    assert target.tree.predict(target.X_test).shape == (300,)
+    other = tree_target("german-credit", 1)
+    assert len(other.X_test) == 300 and (other.X_test != target.X_test).any()
+    assert {recipe.printed for recipe in TREES.values()} - {""} == table6._TABLE6.keys()
+
+
+def test_misuse():
+    with pytest.raises(UsageError, match="no tree 'x'"):
+        table6.run(datasets=["x"])
+    with pytest.raises(UsageError, match="no setting 'x'"):
+        table6.run(datasets=["german-credit"], settings=["x"])
+    assert studies()["table6"].datasets == table6.DATASETS
