@@ -316,3 +316,29 @@ def test_unknown_values_have_a_code_and_a_text() -> None:
 def test_integers_that_came_as_floats_are_the_same_category() -> None:
     space = FeatureSpace((Categorical("c", (1, 2)),))
     assert space.encode(pd.DataFrame({"c": [2.0, 1.0]})).ravel().tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("value", [1e200, -1.7e308, 5e-324])
+def test_numbers_whose_squares_overflow_are_finite(value: float) -> None:
+    coded = np.full((3, 2), value)
+    assert (FeatureSpace.box([0, 0], [1, 1]).check(coded) == value).all()
+    assert np.isnan(FeatureSpace.box([0, 0], [1, 1]).check([[math.nan, value]], omission=True)).sum() == 1
+
+
+def test_texts_have_one_type_whatever_a_batch_holds() -> None:
+    space = FeatureSpace((Categorical("c", ("a", "b")), Numeric("n", 0, 1)))
+    kind = pd.DataFrame({"c": ["a", "b"]}).dtypes["c"]
+    for codes in ([0, 1], [0, math.nan], [-1, 1], [math.nan, math.nan]):
+        frame = space.decode([[code, 0.5] for code in codes])
+        assert frame.dtypes["c"] == kind
+        assert frame["c"].isna().tolist() == [math.isnan(code) for code in codes]
+
+
+def test_decoded_columns_are_the_caller_s_own() -> None:
+    space = FeatureSpace((Numeric("a", 0, 1), Numeric("b", 0, 1), Categorical("c", ("x", "y"))))
+    coded = space.check(np.array([[0.25, 0.5, 1.0]]))
+    frame = space.decode(coded)
+    frame.loc[0, "a"] = 7.0
+    frame.loc[0, "c"] = "x"
+    assert coded.tolist() == [[0.25, 0.5, 1.0]]
+    assert space.decode(coded).to_numpy().tolist() == [[0.25, 0.5, "y"]]

@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import array_shapes, arrays, boolean_dtypes, floatin
 
 from filch import Answers, Journal
 from filch.core.drive import drive
-from filch.core.journal import RunLog, pack, unpack
+from filch.core.journal import RecordedAsk, RunLog, _pieces, pack, unpack
 from filch.errors import JournalError, RunChanged
 
 from .toys import Rounds, Toy
@@ -43,6 +43,12 @@ def test_packed_arrays_come_back_bit_for_bit(named: dict[str, np.ndarray]) -> No
 def test_strided_arrays_are_packed_by_value() -> None:
     array = np.arange(12.0).reshape(3, 4)[::-1, ::2]
     np.testing.assert_array_equal(unpack(pack({"a": array}))["a"], array)
+
+
+@given(arrays(np.float64, array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=5)), st.booleans())
+def test_rows_are_packed_alike_in_pieces(rows: np.ndarray, turned: bool) -> None:
+    rows = rows.T if turned else rows
+    np.testing.assert_array_equal(unpack(b"".join(_pieces(rows)))["rows"], unpack(pack({"rows": rows}))["rows"])
 
 
 @given(st.binary(max_size=200))
@@ -215,6 +221,42 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     assert first.rows.tobytes() == rows.tobytes()
     for name, array in answers.arrays().items():
         assert first.answers.arrays()[name].tobytes() == array.tobytes()
+
+
+def test_an_ask_is_written_with_its_first_batch_and_its_end_with_what_comes_next(tmp_path: Path) -> None:
+    path, copy = tmp_path / "run.db", tmp_path / "copy.db"
+
+    def killed_now() -> RecordedAsk | None:
+        for suffix in ("", "-wal"):  # the files as a kill would leave them
+            copy.with_name(copy.name + suffix).write_bytes(path.with_name(path.name + suffix).read_bytes())
+        with Journal(copy) as left:
+            return left.open_run("run", HEADER).recorded(0)
+
+    rows = np.zeros((3, 2))
+    with Journal(path) as journal:
+        log = journal.open_run("run", HEADER)
+        log.begin(0, "attack", "", 3)
+        assert killed_now() is None  # nothing was paid
+        log.sending(0, 0, rows)
+        held = killed_now()
+        assert held is not None
+        assert [(b.attempts, b.answers) for b in held.batches] == [(1, None)]
+        log.answered(0, 0, Answers(rows, value=np.ones(3)), sent=True)
+        log.end(0, 3)
+        held = killed_now()
+        assert held is not None
+        assert held.batches[0].answers is not None  # so that nothing is sent again
+        assert held.answered is None
+        log.begin(1, "attack", "", 3)
+        log.sending(1, 0, rows)
+        held = killed_now()
+        assert held is not None
+        assert held.answered == 3
+        log.end(1, 3)
+    with Journal(path) as journal:
+        last = journal.open_run("run", HEADER).recorded(1)
+        assert last is not None
+        assert last.answered == 3  # closing writes what is held
 
 
 def test_a_changed_header_is_named(tmp_path: Path) -> None:

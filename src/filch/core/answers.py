@@ -71,8 +71,7 @@ class Answers:
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Everything revealed, by name."""
-        found = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
-        return {name: array for name, array in found if array is not None}
+        return {name: array for name in _NAMES if (array := getattr(self, name)) is not None}
 
     def __getitem__(self, index: Index) -> Answers:
         return Answers(**{name: array[index] for name, array in self.arrays().items()})
@@ -109,6 +108,9 @@ class Answers:
     def none(cls, d: int) -> Answers:
         """No answers at all, for rows of d columns."""
         return cls(rows=np.empty((0, d)))
+
+
+_NAMES = tuple(field.name for field in dataclasses.fields(Answers))
 
 
 @dataclass(frozen=True)

@@ -142,14 +142,25 @@ def encode_column(feature: Feature, column: pd.Series[Any], unknown: str) -> Row
     return coded
 
 
-def decode_column(feature: Feature, column: Rows) -> Any:
-    """Turn codes back into raw values; see `FeatureSpace.decode`."""
-    gaps = np.isnan(column)
+def text_table(feature: Feature) -> Any:
+    """The raw values of a column of texts, by code, then a missing value and the unknown one; None for other columns.
+
+    It has the type that pandas gives to such a column, so that taking from it is all that decoding needs.
+    """
+    if isinstance(feature, Numeric) or set(map(type, feature.categories)) != {str}:
+        return None
+    return pd.Series([*feature.categories, np.nan, UNKNOWN_TEXT]).array
+
+
+def decode_column(feature: Feature, column: Rows, text: Any = None) -> Any:
+    """Turn codes back into raw values, by `text_table` where there is one; see `FeatureSpace.decode`."""
     if isinstance(feature, Numeric):
-        whole = (column == np.round(column)) & (np.abs(column) < 2.0**63)  # NaN is neither
-        if feature.integer and whole.all():
+        if feature.integer and ((column == np.rint(column)) & (np.abs(column) < 2.0**63)).all():  # NaN is neither
             return column.astype(np.int64)
         return column
+    gaps = np.isnan(column)
+    if text is not None:
+        return text.take(np.where(gaps, len(feature.categories), column).astype(np.intp))  # −1: the last entry
     table = np.empty(len(feature.categories) + 2, dtype=object)
     table[: len(feature.categories)] = [np.nan if c is None else c for c in feature.categories]
     table[-2:] = np.nan, UNKNOWN_TEXT

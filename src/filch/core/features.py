@@ -29,6 +29,7 @@ from filch.core.columns import (
     encode_column,
     listed,
     read_feature,
+    text_table,
 )
 from filch.errors import SchemaError
 
@@ -203,17 +204,18 @@ class FeatureSpace:
         if matrix.ndim != 2 or matrix.shape[1] != len(self):
             shape = " × ".join(map(str, matrix.shape))
             raise SchemaError(f"rows must be n × {len(self)} (columns: {listed(self.names)}), got {shape}")
-        if np.isinf(matrix).any():
-            name = self.names[int(np.isinf(matrix).any(axis=0).argmax())]
-            raise SchemaError(f"infinity in column {name!r}: give finite numbers")
-        gaps = np.isnan(matrix)
-        if gaps.any() and not omission:
-            name = self.names[int(gaps.any(axis=0).argmax())]
-            raise SchemaError(f"NaN in column {name!r}: this oracle does not accept omitted features")
+        if not _surely_finite(matrix):
+            if np.isinf(matrix).any():
+                name = self.names[int(np.isinf(matrix).any(axis=0).argmax())]
+                raise SchemaError(f"infinity in column {name!r}: give finite numbers")
+            gaps = np.isnan(matrix)
+            if gaps.any() and not omission:
+                name = self.names[int(gaps.any(axis=0).argmax())]
+                raise SchemaError(f"NaN in column {name!r}: this oracle does not accept omitted features")
         if self.categorical.any():
             codes, sizes = matrix[:, self.categorical], self.sizes[self.categorical]
-            bad = ~np.isnan(codes) & ((codes != np.round(codes)) | (codes < UNKNOWN) | (codes >= sizes))
-            if bad.any():
+            good = (codes == np.rint(codes)) & (codes >= UNKNOWN) & (codes < sizes)
+            if not good.all() and (bad := ~good & ~np.isnan(codes)).any():
                 column = int(bad.any(axis=0).argmax())
                 name = self.names[int(np.flatnonzero(self.categorical)[column])]
                 value = codes[bad[:, column].argmax(), column]
@@ -266,8 +268,14 @@ class FeatureSpace:
         ['y']
         """
         matrix = np.asarray(rows, dtype=np.float64)
-        columns = zip(self.features, matrix.T, strict=True)
-        return pd.DataFrame({f.name: decode_column(f, column) for f, column in columns}, columns=list(self.names))
+        columns = zip(self.features, self._texts, matrix.T.copy(), strict=True)
+        # Each column is new memory, which no copy need keep apart.
+        return pd.DataFrame({f.name: decode_column(f, column, text) for f, text, column in columns}, copy=False)
+
+    @cached_property
+    def _texts(self) -> list[Any]:
+        """The decoding table of each column of texts, None for the others."""
+        return [text_table(feature) for feature in self.features]
 
     # ── JSON ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -289,6 +297,13 @@ class FeatureSpace:
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             raise SchemaError(f"not a feature schema: {error}") from error
         return cls(schema.features, schema.named)
+
+
+def _surely_finite(matrix: Rows) -> bool:
+    """Whether a matrix holds finite numbers only, told from the sum of their squares; False if that overflows."""
+    flat = matrix.reshape(-1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(np.dot(flat, flat)))
 
 
 __all__ = ["UNKNOWN", "UNKNOWN_TEXT", "Categorical", "Feature", "FeatureSpace", "Missing", "Numeric", "Rows"]

@@ -11,7 +11,7 @@ import contextlib
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +23,8 @@ from filch.core.answers import Answers
 from filch.core.attack import Account
 from filch.core.features import Rows
 from filch.errors import JournalError, RunChanged, UsageError
+
+_Statement = tuple[str, tuple[Any, ...]]
 
 _FORMAT = 1
 _APPLICATION = 0x66696C63  # "filc": says that an SQLite file is one of ours
@@ -86,6 +88,7 @@ class Journal:
     def __init__(self, path: str | Path, *, durable: bool = False) -> None:
         self.path = Path(path)
         self._lock = threading.Lock()
+        self._held: list[_Statement] = []  # written with the next record: what alone is worth no transaction
         with self._reported():
             self._db = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None, timeout=1.0)
             try:
@@ -95,8 +98,9 @@ class Journal:
                 raise
 
     def _open(self, durable: bool) -> None:
-        # An exclusive lock keeps a second process off, and spares the shared-memory file. Large pages suit blobs.
-        self._db.execute("PRAGMA page_size=65536")
+        # An exclusive lock keeps a second process off, and spares the shared-memory file. Large pages suit blobs; a
+        # small cache and a short log stay in the processor's own caches. fsyncs are dearer than those.
+        self._db.execute("PRAGMA page_size=32768")
         self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
         (application,) = self._db.execute("PRAGMA application_id").fetchone()
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
@@ -106,7 +110,8 @@ class Journal:
         if tables and version != _FORMAT:
             raise JournalError(f"journal {self.path} was written by another version of filch: use a new file")
         self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA cache_size=-16384")
+        self._db.execute("PRAGMA cache_size=-2048")
+        self._db.execute(f"PRAGMA wal_autocheckpoint={512 if durable else 64}")
         self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
         self._db.executescript(_SCHEMA)
 
@@ -117,7 +122,9 @@ class Journal:
         self.close()
 
     def close(self) -> None:
-        """Close the file; everything is in it already."""
+        """Close the file; everything that was paid is in it already."""
+        with contextlib.suppress(JournalError):
+            self._write()
         with contextlib.suppress(sqlite3.Error):
             self._db.close()
 
@@ -138,8 +145,9 @@ class Journal:
             found = self._db.execute("SELECT id, header FROM runs WHERE name = ?", (name,)).fetchone()
             if found is None:
                 text = json.dumps(dict(header), sort_keys=True)
-                row = self._db.execute("INSERT INTO runs (name, header) VALUES (?, ?)", (name, text))
-                return RunLog(self, int(row.lastrowid or 0))
+                made = self._db.execute("INSERT INTO runs (name, header) VALUES (?, ?)", (name, text))
+        if found is None:
+            return RunLog(self, int(made.lastrowid or 0))
         then = json.loads(found[1])
         changed = [key for key in {**then, **header} if then.get(key) != header.get(key)]
         if changed:
@@ -157,32 +165,57 @@ class Journal:
         except sqlite3.Error as error:
             raise JournalError(f"journal {self.path}: {_mend(error, self.path)}") from error
 
-    def _write(self, *statements: tuple[str, tuple[Any, ...]]) -> None:
+    def _hold(self, statement: str, values: tuple[Any, ...]) -> None:
+        """Have a statement written before the next one, in the same transaction."""
+        with self._reported():
+            self._db.total_changes  # noqa: B018  # raises if the file is closed
+            self._held.append((statement, values))
+
+    def _write(self, *statements: _Statement, payload: Sequence[memoryview | bytes] = ()) -> None:
+        """Write what is held and these statements; ``payload`` fills the blob that the last of them has made."""
         with self._reported():
             self._db.execute("BEGIN")
             try:
-                for statement, values in statements:
-                    self._db.execute(statement, values)
+                row = None
+                for statement, values in (*self._held, *statements):
+                    row = self._db.execute(statement, values).lastrowid
+                if payload:
+                    with self._db.blobopen("payloads", "data", row or 0) as blob:
+                        for piece in payload:
+                            blob.write(piece)
                 self._db.execute("COMMIT")
             except BaseException:
                 with contextlib.suppress(sqlite3.Error):
                     self._db.execute("ROLLBACK")
                 raise
+            self._held.clear()
 
     def _read(self, statement: str, values: tuple[Any, ...]) -> list[Any]:
+        if self._held:
+            self._write()
         with self._reported():
             return self._db.execute(statement, values).fetchall()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class RunLog:
-    """One run's part of a journal."""
+    """One run's part of a journal.
+
+    That an ask begins is written with its first batch, and that it has ended with whatever comes next: neither has
+    been paid for, and a replay finds out both by itself.
+    """
 
     journal: Journal
     run: int
 
+    def __post_init__(self) -> None:
+        ((last,),) = self.journal._read("SELECT max(ask) FROM asks WHERE run = ?", (self.run,))
+        self._last = -1 if last is None else int(last)
+
     def recorded(self, ask: int) -> RecordedAsk | None:
         """What the journal holds of an ask, or None."""
+        if ask > self._last:
+            return None
         key = (self.run, ask)
         found = self.journal._read("SELECT account, phase, rows, answered FROM asks WHERE run = ? AND ask = ?", key)
         if not found:
@@ -199,16 +232,19 @@ class RunLog:
 
     def begin(self, ask: int, account: Account, phase: str, rows: int) -> None:
         """Record that an attack asks."""
-        self.journal._write(("INSERT INTO asks VALUES (?, ?, ?, ?, ?, NULL)", (self.run, ask, account, phase, rows)))
+        self.journal._hold("INSERT INTO asks VALUES (?, ?, ?, ?, ?, NULL)", (self.run, ask, account, phase, rows))
+        self._last = max(self._last, ask)
 
     def sending(self, ask: int, batch: int, rows: Rows) -> None:
         """Record a batch before its first transmission."""
+        head, data = _pieces(rows)
         self.journal._write(
             ("INSERT INTO batches VALUES (?, ?, ?, 1, 0, 1)", (self.run, ask, batch)),
             (
-                "INSERT INTO payloads VALUES (?, ?, ?, 'rows', ?)",
-                (self.run, ask, batch, pack({"rows": rows})),
+                "INSERT INTO payloads VALUES (?, ?, ?, 'rows', zeroblob(?))",
+                (self.run, ask, batch, len(head) + len(data)),
             ),
+            payload=(head, data),
         )
 
     def again(self, ask: int, batch: int, *, lost: bool = False) -> None:
@@ -224,17 +260,15 @@ class RunLog:
         """Record a batch's answers."""
         arrays = answers.arrays()
         del arrays["rows"]
+        update = "UPDATE batches SET sent = ? WHERE run = ? AND ask = ? AND batch = ? AND sent <> ?"
         self.journal._write(
-            (
-                "UPDATE batches SET sent = ? WHERE run = ? AND ask = ? AND batch = ?",
-                (int(sent), self.run, ask, batch),
-            ),
+            (update, (int(sent), self.run, ask, batch, int(sent))),
             ("INSERT INTO payloads VALUES (?, ?, ?, 'answers', ?)", (self.run, ask, batch, pack(arrays))),
         )
 
     def end(self, ask: int, answered: int) -> None:
         """Record that an ask is answered, as far as the budget went."""
-        self.journal._write(("UPDATE asks SET answered = ? WHERE run = ? AND ask = ?", (answered, self.run, ask)))
+        self.journal._hold("UPDATE asks SET answered = ? WHERE run = ? AND ask = ?", (answered, self.run, ask))
 
     def finish(self, outcome: str) -> None:
         """Record how the run went."""
@@ -254,6 +288,14 @@ def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
         for name, array in arrays.items()
     }
     return msgspec.msgpack.encode(packed)
+
+
+def _pieces(rows: Rows) -> tuple[bytes, memoryview]:
+    """What `pack` makes of ``{"rows": rows}``, in two pieces, so that large rows are not copied for it."""
+    data = np.ascontiguousarray(rows).reshape(-1).view("u1").data
+    encode = msgspec.msgpack.encode
+    facts = encode(rows.dtype.str) + encode(rows.shape)
+    return b"\x81" + encode("rows") + b"\x93" + facts + b"\xc6" + len(data).to_bytes(4, "big"), data
 
 
 def unpack(data: bytes) -> dict[str, np.ndarray]:

@@ -70,6 +70,7 @@ class Batch:
     index : int
         The batch's place in its ask.
     rows : (n, d)
+        As `FeatureSpace.check` returns them.
     pay_again : callable
         Pays for one more transmission of these rows; False if the budget does not allow it.
         Safe to call from any thread.
@@ -191,11 +192,15 @@ class ModelOracle:
     def answer(self, batches: Iterator[Batch]) -> Iterator[Reply]:
         """Answer each batch by the model's own methods."""
         for batch in batches:
-            yield Reply(batch, self.ask(batch.rows))
+            # Read-only rows come from a driver, which has checked them.
+            checked = not batch.rows.flags.writeable
+            yield Reply(batch, self._ask(batch.rows) if checked else self.ask(batch.rows))
 
     def ask(self, rows: npt.ArrayLike) -> Answers:
         """Answer coded rows of shape (n, d), uncounted: for the owner and for evaluation."""
-        rows = self.spec.space.check(rows, omission=self.spec.omission)
+        return self._ask(self.spec.space.check(rows, omission=self.spec.omission))
+
+    def _ask(self, rows: Rows) -> Answers:
         reveal, classes = self.spec.reveal, self.spec.classes
         inputs = self._inputs(rows)
         if classes is None:
