@@ -228,6 +228,8 @@ class ModelOracle:
         if self._trained_on is None:
             return frame.to_numpy() if self._nameless else frame
         names = list(self._trained_on)
+        if names == list(frame.columns):
+            return frame
         return frame[names] if self.spec.space.named else frame.set_axis(names, axis=1)
 
     def _node(self, inputs: pd.DataFrame | npt.NDArray[Any]) -> npt.NDArray[np.int64] | None:
