@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from filch.paper import appendix_d, binary_lr, faces, figure2, table4, table6
+from filch.paper import appendix_d, binary_lr, faces, figure2, figure7, table4, table6
 from filch.paper.gallery import Gallery, Section
 from filch.paper.tables import Row, Spread, Table
 
@@ -70,6 +70,12 @@ def studies() -> Mapping[str, Reproduction]:
         ),
         "figure2": Reproduction(
             "training rows out of kernel logistic regression (Fig. 2, §4.1.3)", figure2.DATASETS, figure2.run, True
+        ),
+        "figure7": Reproduction(
+            "a softmax model behind rounding, and behind labels only (Fig. 7, §7); takes an hour",
+            figure7.DATASETS,
+            figure7.run,
+            pictures=True,
         ),
         "table4": Reproduction(
             "softmax, one-vs-rest and networks on Adult-Race (Table 4); the first two on all multiclass sets (§4.1.2)",

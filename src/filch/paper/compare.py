@@ -82,9 +82,9 @@ def measure(
             found.append(evaluation.measure(run.model))
 
     def spread(name: str) -> Spread | None:
-        if len(found) < len(runs):  # a seed without a model: no median to speak of
-            return None
-        return Spread.of([getattr(fidelity, name) for fidelity in found])
+        values = [getattr(fidelity, name) for fidelity in found]
+        # A seed without a model leaves no median to speak of; labels have no total variation.
+        return None if len(values) < len(runs) or None in values else Spread.of(values)
 
     return Row(
         dataset=target.study.name,

@@ -36,6 +36,8 @@ class Section:
         So many images at a time belong together and stay side by side.
     table : sequence of rows of text, optional
         The first row is the heading; shown below the images.
+    charts : sequence of str
+        SVG text, as `filch.paper.curves.draw` makes it, put on the page as it is; shown above the images.
     """
 
     heading: str
@@ -43,6 +45,7 @@ class Section:
     images: Sequence[Picture] = ()
     group: int = 1
     table: Sequence[Sequence[str]] = ()
+    charts: Sequence[str] = ()
 
 
 @dataclass(frozen=True, eq=False)
