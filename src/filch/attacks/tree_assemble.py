@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from filch.attacks.tree_certify import certified
 from filch.attacks.tree_memory import Memory
 from filch.attacks.tree_regions import Cut, Region
 from filch.core.oracle import OracleSpec
@@ -11,11 +14,11 @@ from filch.models.tree import TreeModel
 from filch.models.tree_build import STOP, Node, Split
 
 
-def assemble(root: Region, memory: Memory, spec: OracleSpec) -> TreeModel | None:
+def assemble(root: Region, memory: Memory, spec: OracleSpec, *, proof: bool = False) -> TreeModel | None:
     """The tree found so far; None before the first answer.
 
     A box that is not searched to its end answers what most rows asked in it were told. Boxes beside each other with the
-    same answer are one leaf.
+    same answer are one leaf. With ``proof`` it carries the tests behind it.
     """
     if not memory.ids:
         return None
@@ -29,7 +32,17 @@ def assemble(root: Region, memory: Memory, spec: OracleSpec) -> TreeModel | None
     for part in reversed(order):  # parts before the whole
         part.finish(memory, spec, shows_shares)
     top.inherit(memory, spec, shows_shares)
-    return TreeModel.build(spec.space, spec.classes, top.node)
+    tree = TreeModel.build(spec.space, spec.classes, top.node)
+    if not proof:
+        return tree
+    cuts = {id(part.node): part.region.cut for part in order}
+    nothing = (math.nan, math.nan)
+    brackets = [nothing] * len(tree.column)
+    for place, node in enumerate(top.node.walk()):
+        cut = cuts[id(node)]
+        if cut is not None and not cut.groups and node.children:
+            brackets[place] = (cut.low, cut.high)
+    return certified(tree, brackets, memory)
 
 
 class _Part:

@@ -61,6 +61,9 @@ class PathFinding:
         """The best tree so far."""
         return assemble(self.root, self.memory, self.spec)
 
+    def _final(self) -> TreeModel | None:
+        return assemble(self.root, self.memory, self.spec, proof=True)
+
     def steps(self, known: Answers) -> Generator[Ask, Answers, Finding]:
         """Search, test, check."""
         self.memory.learn(known)
@@ -75,9 +78,9 @@ class PathFinding:
         except BudgetSpent as spent:
             self.memory.learn(spent.partial)
             reason = f"the budget ended with {self._open():,} boxes still to search"
-            return Finding(self.model(), Outcome.BUDGET_SPENT, reason, self._evidence())
+            return Finding(self._final(), Outcome.BUDGET_SPENT, reason, self._evidence())
         evidence = {**self._evidence(), "checked": asked, "agreed": agreed}
-        found, leaves = self.model(), evidence["leaves"]
+        found, leaves = self._final(), evidence["leaves"]
         if not asked:
             why = "the rows to check with were refused" if self.check else "the tree was not held against further rows"
             return Finding(found, Outcome.UNVERIFIED, f"{leaves:,} leaves; {why}", evidence)

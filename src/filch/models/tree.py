@@ -15,7 +15,9 @@ from filch.core.features import FeatureSpace, Rows
 from filch.errors import UsageError
 from filch.models import files
 from filch.models.tree_build import STOP, Node, Split, lay_out
+from filch.models.tree_export import to_arrays, to_dot, to_svg, to_text
 from filch.models.tree_missing import proportional
+from filch.models.tree_proof import Certificate, TreeProof, certify
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -91,6 +93,8 @@ class TreeModel:
     bin_start: Ints
     bins: Floats
     strategy: Strategy = "last"
+    proof: TreeProof | None = None
+    """Of an extracted tree: what was tested."""
 
     def __post_init__(self) -> None:
         if self.strategy not in ("last", "proportional"):
@@ -117,7 +121,8 @@ class TreeModel:
         UsageError
             A split that does not fit its column or its children.
         """
-        return cls(space, classes, **lay_out(root, space), strategy=strategy)
+        arrays: dict[str, Any] = dict(lay_out(root, space))
+        return cls(space, classes, **arrays, strategy=strategy)
 
     # ── shape ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -245,22 +250,55 @@ class TreeModel:
         shares: Floats = told.distribution / told.distribution.sum(axis=1, keepdims=True)
         return shares
 
+    # ── what is known of it, and how it is shown ────────────────────────────────────────────────────────
+
+    def certificate(self) -> Certificate:
+        """Which faces of which leaves were tested, and what is only assumed.
+
+        Raises
+        ------
+        UsageError
+            The tree was not extracted: nothing was tested.
+        """
+        if self.proof is None:
+            raise UsageError("this tree was not extracted by path finding: there are no tests to certify it by")
+        return certify(self, self.proof)
+
+    def to_text(self) -> str:
+        """Indented rules, a line for each branch."""
+        return to_text(self)
+
+    def to_dot(self) -> str:
+        """Graphviz source."""
+        return to_dot(self)
+
+    def to_svg(self) -> str:
+        """A picture."""
+        return to_svg(self)
+
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Arrays named as those of scikit-learn's ``tree_``; see `filch.models.tree_export.to_arrays`."""
+        return to_arrays(self)
+
     # ── files ───────────────────────────────────────────────────────────────────────────────────────────
 
     def save(self, path: str | Path) -> Path:
         """Write the tree as ``.npz`` with its schema as JSON inside; nothing is pickled."""
         facts = {"classes": self.classes, "strategy": self.strategy}
-        return files.write(path, "tree", facts, self.space, {name: getattr(self, name) for name in _ARRAYS})
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        return files.write(path, "tree", facts, self.space, arrays | (self.proof.arrays() if self.proof else {}))
 
     @classmethod
     def stored(cls, stored: files.Stored) -> TreeModel:
         """Make the tree that a file holds."""
         classes = stored.facts["classes"]
-        arrays = {name: stored.arrays[name] for name in _ARRAYS}
+        arrays: dict[str, Any] = {name: stored.arrays[name] for name in _ARRAYS}
         named = None if classes is None else tuple(classes)
-        return cls(stored.space, named, **arrays, strategy=stored.facts["strategy"])
+        proof = TreeProof.of(stored.arrays)
+        return cls(stored.space, named, **arrays, strategy=stored.facts["strategy"], proof=proof)
 
 
-_ARRAYS = tuple(field.name for field in fields(TreeModel) if field.name not in ("space", "classes", "strategy"))
+_FACTS = ("space", "classes", "strategy", "proof")
+_ARRAYS = tuple(field.name for field in fields(TreeModel) if field.name not in _FACTS)
 
 __all__ = ["Node", "Split", "Strategy", "TreeAnswers", "TreeModel"]
