@@ -14,11 +14,13 @@ SPACE = filch.FeatureSpace((filch.Numeric("n", 0, 4), filch.Categorical("c", ("u
 ROWS = SPACE.sample(60, np.random.default_rng(1))
 
 
-def a_model(classes=("a", "b", "c")):
+def a_model(classes=("a", "b", "c"), scale=None):
     rng = np.random.default_rng(0)
     vectors = len(classes) if len(classes) > 2 else 1
     representers = filch.OneHot(SPACE).encode(SPACE.sample(5, rng))
-    return KernelModel(SPACE, classes, representers, rng.normal(size=(vectors, 5)), rng.normal(size=vectors), 0.3)
+    return KernelModel(
+        SPACE, classes, representers, rng.normal(size=(vectors, 5)), rng.normal(size=vectors), 0.3, scale
+    )
 
 
 @pytest.mark.parametrize("classes", [("a", "b"), ("a", "b", "c")])
@@ -58,6 +60,18 @@ def test_the_gradient_is_that_of_differences(classes):
         ahead, behind = (np.log(model.predict_proba(rows + side * step)[:, index]) for side in (1, -1))
         slopes = model.gradient(rows, index)
         assert np.allclose(slopes[:, 0], (ahead - behind) / 2e-5, rtol=0, atol=1e-8) and not slopes[:, 1].any()
+
+
+def test_columns_may_be_scaled(tmp_path):
+    scale = np.array([2.0, 0.5, 0.5, 1.0])
+    model = a_model(scale=scale)
+    view = filch.OneHot(SPACE).encode(ROWS)
+    scores = rbf_kernel(view * scale, model.representers_ * scale, 0.3) @ model.dual_coef_.T + model.intercept_
+    assert np.allclose(model.predict_proba(ROWS), softmax(scores, axis=1), rtol=0, atol=1e-14)
+    copy = models.load(model.save(tmp_path / "copy")).canonical()
+    assert np.allclose(copy.predict_proba(ROWS), model.predict_proba(ROWS), rtol=0, atol=1e-13)
+    with pytest.raises(UsageError, match="4 positive"):
+        a_model(scale=scale[:3])
 
 
 def test_representers_are_rows():

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filch.attacks.doubts import resolution
-from filch.attacks.kernel_fit import Fit, approximate, contrasts, interpolate
+from filch.attacks.kernel_fit import Fit, Frame, approximate, contrasts, interpolate
 from filch.core.answers import Answers
 from filch.core.attack import Ask
 from filch.core.encoding import OneHot
@@ -23,7 +23,7 @@ EXACT = 1e-9
 """The total variation up to which an unrounded fit is one."""
 _DOUBLE, _SINGLE = 2**-52, 2**-23
 _ROWS = 4  # times the unknowns of the closest fit: equations that it rests on
-_STARTS = (2.0, 8.0, 2.0, 8.0)  # γ times the columns, where closest fits begin
+_STARTS = (2.0, 8.0) * 5  # γ times the columns, where closest fits begin
 _LEAST = 1e-6  # a fit that is none takes smaller probabilities for it
 
 
@@ -32,6 +32,7 @@ class Heard:
 
     def __init__(self, spec: OracleSpec, known: Answers) -> None:
         self.spec, self.view, self.outputs = spec, OneHot(spec.space), max(1, spec.n_classes - 1)
+        self.frame = Frame(self.view)
         self.contrasts = contrasts(max(2, spec.n_classes))
         self.heard = known.given if known.probabilities is not None else Answers.none(len(spec.space))
         self.fit: Fit | None = None
@@ -107,7 +108,8 @@ class Heard:
             return
         starts = child(rng, "starts")
         begun = [(self.view.encode(space.sample(count, starts)), start / width) for start in _STARTS]
-        self.close = approximate(*told, begun)
+        free = [(self.frame.reduce(start), gamma) for start, gamma in begun]
+        self.close = self.frame.restore(approximate(self.frame.reduce(told[0]), told[1], free))
 
 
 def _positive(answers: Answers) -> npt.NDArray[np.bool_]:

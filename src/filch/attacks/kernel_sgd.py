@@ -145,7 +145,8 @@ class KernelSGD:
         def unpack(flat: Floats) -> Fit:
             representers, weights, scale = np.split(flat, sizes)
             gamma = known if known is not None else float(np.exp(scale[0]) / width)
-            return Fit(representers.reshape(count, width), gamma, weights.reshape(classes - 1, count + 1))
+            weights = weights.reshape(classes - 1, count + 1)
+            return Fit(representers.reshape(count, width), np.full(width, gamma), weights)
 
         def loss(flat: Floats) -> tuple[float, Floats]:
             fit = unpack(flat)
@@ -155,7 +156,7 @@ class KernelSGD:
             by_kernel = (slope @ fit.weights[:, :-1]) * kernel
             pulled = by_kernel.T @ encoded - by_kernel.sum(axis=0)[:, None] * fit.representers
             by_weight = np.column_stack([slope.T @ kernel, slope.sum(axis=0)])
-            parts = [2.0 * fit.gamma * pulled.reshape(-1), by_weight.reshape(-1)]
+            parts = [(2.0 * fit.gamma * pulled).reshape(-1), by_weight.reshape(-1)]
             if known is None:
                 parts.append(np.array([(by_kernel * np.log(np.maximum(kernel, 1e-300))).sum()]))
             return float(-(shares * log_f).sum() / n), np.concatenate(parts)

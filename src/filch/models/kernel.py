@@ -23,7 +23,8 @@ Floats = npt.NDArray[np.float64]
 class KernelModel:
     """RBF kernel logistic regression, with scikit-learn's classifier interface [Tramèr16, §4.1.3].
 
-    ``f_i = softmax_i(Σ_r α_ir exp(−γ ‖x − x_r‖²) + β_i)``; with two classes ``f₁`` is ``σ`` of one score.
+    ``f_i = softmax_i(Σ_r α_ir exp(−γ ‖D(x − x_r)‖²) + β_i)``; with two classes ``f₁`` is ``σ`` of one score. D scales
+    each column.
 
     Parameters
     ----------
@@ -36,7 +37,9 @@ class KernelModel:
     dual_coef_ : (c, s), or (1, s) if binary
     intercept_ : (c,), or (1,) if binary
     gamma_ : float
-        Positive; per squared unit of the encoded view.
+        Positive; per squared unit of the scaled encoded view.
+    scale_ : (width,), optional
+        The diagonal of D, positive; None for ones, a kernel that sees the encoded view itself.
 
     Raises
     ------
@@ -57,6 +60,7 @@ class KernelModel:
     dual_coef_: Floats
     intercept_: Floats
     gamma_: float
+    scale_: Floats | None = None
 
     def __post_init__(self) -> None:
         vectors, width = len(self.classes) if len(self.classes) > 2 else 1, OneHot(self.space).width
@@ -70,6 +74,8 @@ class KernelModel:
             )
         if not self.gamma_ > 0:
             raise UsageError(f"gamma_ must be positive, got {self.gamma_}")
+        if self.scale_ is not None and (self.scale_.shape != (width,) or not (self.scale_ > 0).all()):
+            raise UsageError(f"scale_ must be {width} positive numbers")
 
     @property
     def classes_(self) -> npt.NDArray[Any]:
@@ -87,14 +93,21 @@ class KernelModel:
         return OneHot(self.space).decode(self.representers_)
 
     @property
+    def gammas(self) -> Floats:
+        """γ of each encoded column, ``γ D²``; of shape (width,)."""
+        scale = np.ones(OneHot(self.space).width) if self.scale_ is None else self.scale_
+        found: Floats = self.gamma_ * scale**2
+        return found
+
+    @property
     def n_parameters(self) -> int:
         """The number of identifiable parameters; γ counts as one."""
         count, outputs = len(self.representers_), max(1, len(self.classes) - 1)
-        return count * (OneHot(self.space).free + outputs) + outputs + 1
+        return count * (OneHot(self.space).free + outputs) + outputs + (1 if self.scale_ is None else len(self.scale_))
 
     def decision_function(self, X: pd.DataFrame | Rows) -> Floats:
         """Raw scores, of shape (n, c), or (n,) if binary."""
-        kernel = rbf(OneHot(self.space).encode(self.space.rows_of(X)), self.representers_, self.gamma_)
+        kernel = rbf(OneHot(self.space).encode(self.space.rows_of(X)), self.representers_, self.gammas)
         scores: Floats = kernel @ self.dual_coef_.T + self.intercept_
         return scores if len(self.classes) > 2 else scores[:, 0]
 
@@ -112,15 +125,16 @@ class KernelModel:
     def gradient(self, X: pd.DataFrame | Rows, index: int) -> Floats:
         """The gradient of ``log f_index`` in the raw numeric columns, of shape (n, d); 0 for categories."""
         encoded = OneHot(self.space).encode(self.space.rows_of(X))
-        kernel = rbf(encoded, self.representers_, self.gamma_)
+        kernel = rbf(encoded, self.representers_, self.gammas)
         scores = kernel @ self.dual_coef_.T + self.intercept_
         outer = (
             log_slopes(scores, "softmax", index)
             if len(self.classes) > 2
             else log_slopes(scores[:, 0], "logistic", index)
         )
-        pull = 2.0 * self.gamma_ * kernel * (outer @ self.dual_coef_)  # towards each representer
-        return raw_gradient(self.space, pull @ self.representers_ - pull.sum(axis=1)[:, None] * encoded)
+        pull = kernel * (outer @ self.dual_coef_)  # towards each representer
+        towards = pull @ self.representers_ - pull.sum(axis=1)[:, None] * encoded
+        return raw_gradient(self.space, 2.0 * self.gammas * towards)
 
     def canonical(self) -> KernelModel:
         """The same function in a form in which two models can be compared.
@@ -131,13 +145,16 @@ class KernelModel:
         dual, intercept = self.dual_coef_[:, order], self.intercept_.copy()
         if len(self.classes) > 2:
             dual, intercept = dual - dual.mean(axis=0), intercept - intercept.mean()
-        return KernelModel(self.space, self.classes, self.representers_[order], dual, intercept, self.gamma_)
+        weights = dual, intercept, self.gamma_, self.scale_
+        return KernelModel(self.space, self.classes, self.representers_[order], *weights)
 
     # ── files ───────────────────────────────────────────────────────────────────────────────────────────
 
     def save(self, path: str | Path) -> Path:
         """Write the model as ``.npz`` with its schema as JSON inside; nothing is pickled."""
         arrays = {"representers": self.representers_, "dual_coef": self.dual_coef_, "intercept": self.intercept_}
+        if self.scale_ is not None:
+            arrays["scale"] = self.scale_
         facts = {"classes": self.classes, "gamma": float(self.gamma_)}
         return files.write(path, "kernel", facts, self.space, arrays)
 
@@ -146,11 +163,13 @@ class KernelModel:
         """Make the model that a file holds."""
         arrays, facts = stored.arrays, stored.facts
         weights = arrays["representers"], arrays["dual_coef"], arrays["intercept"]
-        return cls(stored.space, tuple(facts["classes"]), *weights, gamma_=float(facts["gamma"]))
+        return cls(stored.space, tuple(facts["classes"]), *weights, float(facts["gamma"]), arrays.get("scale"))
 
 
-def rbf(rows: Floats, representers: Floats, gamma: float) -> Floats:
-    """The kernel ``exp(−γ ‖x − x_r‖²)`` of encoded rows, of shape (n, s)."""
+def rbf(rows: Floats, representers: Floats, gamma: float | Floats) -> Floats:
+    """The kernel ``exp(−Σ_j γ_j (x_j − x_rj)²)`` of encoded rows, of shape (n, s); one γ, or one for each column."""
+    root = np.sqrt(gamma)
+    rows, representers = rows * root, representers * root
     apart = (rows**2).sum(axis=1)[:, None] + (representers**2).sum(axis=1) - 2.0 * (rows @ representers.T)
-    kernel: Floats = np.exp(-gamma * np.maximum(apart, 0.0))
+    kernel: Floats = np.exp(-np.maximum(apart, 0.0))
     return kernel
