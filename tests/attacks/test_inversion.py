@@ -13,7 +13,7 @@ import filch
 from filch.attacks.inversion import Inversion, invert
 from filch.core.attack import Outcome
 from filch.errors import CannotRun, UsageError
-from filch.models import LogisticModel, PerceptronModel
+from filch.models import KernelModel, LogisticModel, PerceptronModel
 from filch.testing import ATTACK_CHECKS
 from filch.testing.attacks import Case, check_budget_is_kept
 
@@ -67,10 +67,14 @@ def models() -> list[Any]:
         )
         for activation, link, n in (("tanh", "softmax", 3), ("logistic", "softmax", 3), ("relu", "logistic", 1))
     ]
-    return linear + networks
+    kernels = [
+        KernelModel(mixed(), names[:c], rng.uniform(-1, 1, (5, 6)), rng.normal(size=(v, 5)), rng.normal(size=v), 0.2)
+        for c, v in ((2, 1), (3, 3))
+    ]
+    return linear + networks + kernels
 
 
-@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("number", range(8))
 def test_gradients_are_those_of_the_log_probabilities(number: int) -> None:
     model = models()[number]
     rows = mixed().sample(20, np.random.default_rng(1))
@@ -84,7 +88,7 @@ def test_gradients_are_those_of_the_log_probabilities(number: int) -> None:
             np.testing.assert_allclose(gradient[:, column], (ahead - behind) / 2e-6, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("number", range(8))
 def test_it_climbs_on_every_sort_of_model(number: int) -> None:
     model = models()[number]
     for label in model.classes_:

@@ -32,7 +32,7 @@ _TINY = 1e-300  # stands for a probability of 0
 
 
 class Differentiable(Protocol):
-    """A classifier with a gradient: `LogisticModel`, `PerceptronModel`, or one of your own."""
+    """A classifier with a gradient: `LogisticModel`, `PerceptronModel`, `KernelModel`, or one of your own."""
 
     @property
     def space(self) -> FeatureSpace:
@@ -91,7 +91,7 @@ def invert(
 
     Parameters
     ----------
-    model : LogisticModel, PerceptronModel, or any other with ``gradient``
+    model : LogisticModel, PerceptronModel, KernelModel, or any other with ``gradient``
         Usually what `extract` returned.
     label : object
         One of ``model.classes_``.
