@@ -1,5 +1,6 @@
 """The command line: what it prints, its exit codes, one line for each mistake."""
 
+import errno
 import json
 import os
 import signal
@@ -11,11 +12,15 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
 from filch import models
 from filch.cli import main
 from filch.core.features import FeatureSpace
+from filch.models.logistic import LogisticModel
 from filch.services.server import serving
 
 
@@ -71,6 +76,9 @@ def test_a_journal_is_gone_on_with_only_if_told(capsys, here, tmp_path):
     assert code == 2 and "--resume" in error
     again = json.loads(run(capsys, *options, "--resume")[1])
     assert again["ledger"] == first["ledger"]
+    nowhere = run(capsys, "extract", *local(here, "--journal", journal.with_name("other.db"), "--resume"))
+    assert nowhere[0] == 2 and "holds no run to go on with" in nowhere[2]
+    assert not journal.with_name("other.db").exists()
     code, _, error = run(capsys, *options, "--resume", "--seed", 5)
     assert code == 2 and "seed" in error
     assert run(capsys, "extract", *local(here, "--resume"))[0] == 2
@@ -130,6 +138,7 @@ def test_help_has_examples(capsys, command):
         (("extract", "{local}", "--seed", "-1"), "seed"),
         (("extract", "{local}", "--max-batch", "0"), "max_batch"),
         (("extract", "{local}", "--out", "{here}/absent/copy.npz"), "cannot write"),
+        (("extract", "{local}", "--out", "/proc/copy.npz"), "cannot write"),  # to no one, the administrator neither
         (("extract", "{local}", "--journal", "{here}/absent/run.db"), "cannot be written"),
         (("audit", "{local}", "--max-queries", "0"), "at least one query"),
         (("audit", "{local}", "--seeds", "0"), "seeds"),
@@ -156,7 +165,32 @@ def test_mistakes_are_told_in_a_line_and_exit_2(capsys, here, arguments, says):
     assert len(error.strip().splitlines()) == 1
 
 
-def test_an_api_that_is_not_there_exits_1(capsys):
+def test_a_category_that_the_model_does_not_take(capsys, tmp_path):
+    frame = pd.DataFrame({"n": np.linspace(-1, 1, 60), "c": ["a", "b", "c"] * 20})
+    model = make_pipeline(
+        make_column_transformer((OneHotEncoder(), ["c"]), remainder="passthrough"), LogisticRegression()
+    )
+    joblib.dump(model.fit(frame, frame["n"] > 0), tmp_path / "model.joblib")
+    frame.loc[3, "c"] = "elsewhere"
+    frame.assign(y=frame["n"] > 0).to_csv(tmp_path / "rows.csv", index=False)
+    for command in ("extract", "audit"):
+        code, _, error = run(capsys, command, *local(tmp_path, "--out", tmp_path / "out"))
+        assert code == 2
+        assert "does not take these rows" in error and "elsewhere" in error
+        assert len(error.strip().splitlines()) == 1
+
+
+def test_a_disk_that_fills_is_told_in_a_line(capsys, here, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device", "copy.npz")
+
+    monkeypatch.setattr(LogisticModel, "save", full)
+    code, _, error = run(capsys, "extract", *local(here, "--out", here / "copy.npz"))
+    assert code == 2
+    assert error.strip() == "error: copy.npz: No space left on device; make room, or choose another place"
+
+
+def test_an_api_that_is_not_there_exits_2(capsys):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{closed.getsockname()[1]}/v2/models/m/infer"

@@ -99,6 +99,9 @@ class View:
     Parameters
     ----------
     spec : OracleSpec
+
+    Attributes
+    ----------
     single : bool
         Whether answers so far carry only the digits of float32.
     """

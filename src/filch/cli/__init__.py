@@ -62,3 +62,6 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:  # the reader of our output has gone
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:  # a full disk, mostly
+        complain(f"{error.filename or 'a file'}: {error.strerror or error}; make room, or choose another place")
+        sys.exit(2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,8 +67,8 @@ def _extract(
 ) -> None:
     """Extract a copy of a model through its API."""
     _check_journal(journal, resume)
-    if save is not None and not (save.parent.is_dir() and os.access(save.parent, os.W_OK)):
-        raise UsageError(f"cannot write {save}: check that {save.parent} exists and is writable")
+    if save is not None:
+        _check_writable(save)
     target = options.Target(
         where, data, column, trust, dialect, reveal, decimals, classes, max_batch, concurrency, rate, timeout,
         header_env, ca_file, authorized_by,
@@ -107,14 +107,28 @@ def _extract(
         _show(run, fidelity, saved)
 
 
+def _check_writable(path: Path) -> None:
+    """Say that a copy cannot be saved before it is paid for; a trial tells more than permissions do."""
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: check that {path.parent} exists and is writable") from error
+
+
 def _check_journal(journal: Path | None, resume: bool) -> None:
     if resume and journal is None:
         raise UsageError("--resume needs --journal FILE: the file of the run to go on with")
-    if journal is None or not journal.exists():
+    if journal is None:
         return
-    with Journal(journal) as log:
-        if not resume and log.runs():
-            raise UsageError(f"{journal} holds a run already: add --resume to go on with it, or name another file")
+    held = False
+    if journal.exists():
+        with Journal(journal) as log:
+            held = bool(log.runs())
+    if held and not resume:
+        raise UsageError(f"{journal} holds a run already: add --resume to go on with it, or name another file")
+    if resume and not held:
+        raise UsageError(f"{journal} holds no run to go on with: check the name, or leave out --resume to begin one")
 
 
 def _facts(run: Run, fidelity: Fidelity | None, saved: Path | None) -> dict[str, Any]:

@@ -144,7 +144,7 @@ class ModelOracle:
     NotRevealed
         The model cannot reveal what is asked of it.
     SchemaError
-        The model was trained on other columns, or on another number of them.
+        The model was trained on other columns, or on another number of them; on asking, it does not take the rows.
 
     Examples
     --------
@@ -204,22 +204,32 @@ class ModelOracle:
         reveal, classes = self.spec.reveal, self.spec.classes
         inputs = self._inputs(rows)
         if classes is None:
-            value = np.asarray(self.model.predict(inputs), dtype=np.float64)
+            value = np.asarray(self._call("predict", inputs), dtype=np.float64)
             if value.size != len(rows):
                 raise NotRevealed("the model predicts several values a row: wrap it to predict one")
             value = value.reshape(len(rows))
             return reveal.apply(Answers(rows, value=value, node=self._node(inputs)))
         probabilities = scores = None
         if reveal.shows_probabilities:
-            probabilities = np.array(self.model.predict_proba(inputs), dtype=np.float64)
+            probabilities = np.array(self._call("predict_proba", inputs), dtype=np.float64)
         if reveal.level == "scores":
-            scores = np.array(self.model.decision_function(inputs), dtype=np.float64).reshape(len(rows), -1)
+            scores = np.array(self._call("decision_function", inputs), dtype=np.float64).reshape(len(rows), -1)
         if probabilities is not None and _argmax_decides(self.model):
             labels = probabilities.argmax(axis=1)
         else:
-            labels = class_index(self.model.predict(inputs), classes)
+            labels = class_index(self._call("predict", inputs), classes)
         full = Answers(rows, labels=labels, probabilities=probabilities, scores=scores, node=self._node(inputs))
         return reveal.apply(full)
+
+    def _call(self, method: str, inputs: pd.DataFrame | npt.NDArray[Any]) -> Any:
+        try:
+            return getattr(self.model, method)(inputs)
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            why = " ".join(str(error).split())[:200]
+            raise SchemaError(
+                f"{type(self.model).__name__} does not take these rows ({type(error).__name__}: {why}): "
+                "give a table of values like those that it was trained on"
+            ) from error
 
     def _inputs(self, rows: Rows) -> pd.DataFrame | npt.NDArray[Any]:
         if not self._raw:
