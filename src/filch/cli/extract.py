@@ -32,6 +32,8 @@ filch extract model.joblib --trust --data customers.csv --target churn --budget 
 filch extract http://127.0.0.1:8080/v2/models/credit/infer --budget 500 --journal run.db --out copy.npz
 
 filch extract http://127.0.0.1:8080/v2/models/credit/infer --budget 500 --journal run.db --resume
+
+filch extract bigml://127.0.0.1:8080/model/53c872fb37203f7085000ddd --attack tree-top-down
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -24,11 +25,15 @@ _EXAMPLES = """Examples:
 filch serve model.joblib --trust --data customers.csv --target churn --port 8080
 
 filch serve model.joblib --trust --data customers.csv --target churn --dialect mlflow --decimals 3
+
+filch serve tree.json --dialect bigml --port 8080 --credits 5000 --price 0.005
 """
 
 
 def _serve(
-    where: Annotated[str, typer.Argument(metavar="MODEL", help="A model file (.joblib, .skops).")],
+    where: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A model file (.joblib, .skops); for bigml .json, .npz.")
+    ],
     data: options.Data = None,
     column: options.Column = None,
     trust: options.Trust = False,
@@ -39,8 +44,19 @@ def _serve(
     reveal: options.Shown = None,
     decimals: options.Decimals = None,
     max_batch: Annotated[int, typer.Option("--max-batch", help="The most rows in one request.")] = 1_000,
+    white_box: Annotated[bool, typer.Option("--white-box", help="bigml: show the model itself.")] = False,
+    credits: Annotated[float | None, typer.Option("--credits", help="bigml: what predictions are paid with.")] = None,
+    price: Annotated[float, typer.Option("--price", help="bigml: the credits that a prediction costs.")] = 0.0,
 ) -> None:
-    """Serve a scikit-learn model over HTTP, until Ctrl-C."""
+    """Serve a model over HTTP, until Ctrl-C.
+
+    A scikit-learn model by KServe's or MLflow's protocol; BigML's JSON, or a tree that filch saved, as BigML does.
+    """
+    if dialect == "bigml":
+        _serve_bigml(where, host, port, white_box, credits, price)
+        return
+    if white_box or credits is not None or price:
+        raise UsageError("--white-box, --credits and --price belong to --dialect bigml")
     model = load_model(where, trust=trust)
     if data is None:
         raise UsageError("serving needs --data TABLE (and --target COLUMN) to read the model's input columns from")
@@ -56,7 +72,27 @@ def _serve(
         decimals=decimals,
         omission=spec.omission,
         max_batch=max_batch,
-        on_ready=lambda url: out.print(
-            f"serving {where} at [bold]{url}[/]  (Ctrl-C ends it)", highlight=False, soft_wrap=True
-        ),
+        on_ready=lambda url: _tell(where, url),
     )
+
+
+def _serve_bigml(where: str, host: str, port: int, white_box: bool, credits: float | None, price: float) -> None:
+    from filch.services.bigml.account import Account
+    from filch.services.bigml.server import serve_bigml
+
+    account = Account(credits=credits, price=price)
+    account.username = os.environ.get("BIGML_USERNAME") or account.username
+    account.api_key = os.environ.get("BIGML_API_KEY") or account.api_key
+
+    def tell(url: str) -> None:
+        cost = f"{price:g} credits a prediction" if price else "predictions are free"
+        left = "" if credits is None else f", {credits:g} credits in the account"
+        _tell(where, url)
+        lines = [f"BIGML_USERNAME={account.username}", f"BIGML_API_KEY={account.api_key}", f"{cost}{left}"]
+        out.print("\n".join(lines), highlight=False, soft_wrap=True)
+
+    serve_bigml(where, host=host, port=port, account=account, white_box=white_box, on_ready=tell)
+
+
+def _tell(where: str, url: str) -> None:
+    out.print(f"serving {where} at [bold]{url}[/]  (Ctrl-C ends it)", highlight=False, soft_wrap=True)

@@ -15,13 +15,14 @@ from filch.core.features import FeatureSpace
 from filch.core.oracle import ModelOracle, Oracle
 from filch.errors import UsageError
 from filch.files import load_model, load_table
+from filch.services.bigml.oracle import SCHEME, connect_bigml
 from filch.services.client import connect
 
 Where = Annotated[str, typer.Argument(metavar="MODEL|URL", help="A model file (.joblib, .skops), or an API's address.")]
 Data = Annotated[Path | None, typer.Option("--data", help="A table (CSV, Parquet) of the model's raw columns.")]
 Column = Annotated[str | None, typer.Option("--target", help="The column of the table that the model predicts.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Load a pickled model: this runs the code in the file.")]
-Dialect = Annotated[str, typer.Option("--dialect", help="The API's protocol: kserve-v2 or mlflow.")]
+Dialect = Annotated[str, typer.Option("--dialect", help="The API's protocol: kserve-v2, mlflow, bigml (serve).")]
 Shown = Annotated[
     str | None, typer.Option("--reveal", help="What answers show: probabilities, top-1 …, labels, value.")
 ]
@@ -83,6 +84,8 @@ class Target:
         """
         if not self.remote:
             return self._local(table)
+        if self.where.startswith(SCHEME):
+            return self._bigml()
         return connect(
             self.where,
             dialect=self.dialect,
@@ -96,6 +99,20 @@ class Target:
             timeout=self.timeout,
             headers_env=dict(_pair(text) for text in self.header_env or ()),
             verify=True if self.ca_file is None else self.ca_file,
+            authorized_by=self.authorized_by,
+        )
+
+    def _bigml(self) -> Oracle:
+        if self.header_env or self.ca_file or self.classes or self.data or self.decimals is not None:
+            raise UsageError(
+                "bigml:// takes no --data, --classes, --decimals, --header-env and --ca-file: its API tells all that"
+            )
+        return connect_bigml(
+            self.where,
+            reveal=self.reveal,
+            concurrency=self.concurrency,
+            rate=self.rate,
+            timeout=self.timeout,
             authorized_by=self.authorized_by,
         )
 

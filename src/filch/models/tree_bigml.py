@@ -60,14 +60,14 @@ def read_bigml(source: str | Path | Mapping[str, Any]) -> BigMLTree:
     UsageError
         No JSON, no such model, a field type or an operator that is not supported, or a tree that is cut off.
     """
-    whole = source if isinstance(source, Mapping) else _parse(Path(source))
+    whole = source if isinstance(source, Mapping) else parse_bigml(Path(source))
     inner = whole.get("object", whole)
     try:
         model, fields = inner["model"], inner["model"]["fields"]
         root = model["root"]
         objective = str(inner.get("objective_field") or inner["objective_fields"][0])
         inputs = [str(name) for name in inner.get("input_fields", fields) if name in fields and name != objective]
-        features = tuple(_feature(fields[name]) for name in inputs)
+        features = tuple(field_feature(fields[name]) for name in inputs)
         target = fields[objective]
         classes = tuple(str(name) for name, _ in target["summary"]["categories"]) if _is_class(target) else None
     except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
@@ -79,7 +79,8 @@ def read_bigml(source: str | Path | Mapping[str, Any]) -> BigMLTree:
     return BigMLTree(tree, tuple(inputs), objective, str(target["name"]), str(inner.get("resource", "")), inner)
 
 
-def _parse(path: Path) -> Mapping[str, Any]:
+def parse_bigml(path: Path) -> Mapping[str, Any]:
+    """Read a file of BigML's JSON."""
     try:
         whole = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -93,7 +94,8 @@ def _is_class(field: Mapping[str, Any]) -> bool:
     return bool(field["optype"] == "categorical")
 
 
-def _feature(field: Mapping[str, Any]) -> Feature:
+def field_feature(field: Mapping[str, Any]) -> Feature:
+    """Turn one of BigML's fields into a column."""
     name, summary = str(field["name"]), field.get("summary", {})
     if field["optype"] == "numeric":
         integer = str(field.get("datatype", "")).startswith("int")

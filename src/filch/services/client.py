@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from queue import SimpleQueue
 
 import httpx
 import numpy as np
@@ -23,6 +22,7 @@ from filch.core.oracle import Batch, ClassName, OracleSpec, Reply
 from filch.errors import NotRevealed, Rejected, SchemaError, UsageError
 from filch.services.access import address_of, credentials, trust
 from filch.services.dialects import Dialect, Facts, by_name
+from filch.services.pool import answered
 from filch.services.transport import Transport, bare, is_loopback
 
 _MAX_BATCH = 1000
@@ -200,46 +200,7 @@ class HttpOracle:
         UsageError
             The oracle is closed.
         """
-        if self._transport.closing.is_set():
-            raise UsageError("this oracle is closed: connect anew")
-        replies: SimpleQueue[Reply | BaseException | None] = SimpleQueue()
-        pulling, stop = threading.Lock(), threading.Event()
-
-        def work() -> None:
-            # Each slot pulls for itself: a request waits for no other thread before it is on the wire.
-            try:
-                while not stop.is_set():
-                    with pulling:
-                        batch = None if stop.is_set() else next(batches, None)
-                    if batch is None:
-                        break
-                    replies.put(self._ask(batch))
-            except BaseException as error:
-                stop.set()
-                replies.put(error)
-            finally:
-                replies.put(None)
-
-        failure: BaseException | None = None
-        working = self._concurrency
-        try:
-            for _slot in range(self._concurrency):
-                self._pool.submit(work)
-            while working:
-                reply = replies.get()
-                if isinstance(reply, Reply):
-                    yield reply
-                elif reply is None:
-                    working -= 1
-                else:
-                    failure = failure or reply
-        except KeyboardInterrupt:
-            self._transport.closing.set()  # no further attempts
-            raise
-        finally:
-            stop.set()
-        if failure is not None:
-            raise failure
+        return answered(batches, self._ask, self._pool, self._concurrency, self._transport.closing)
 
     def _ask(self, batch: Batch) -> Reply:
         body = self._dialect.encode_rows(batch.rows, self.spec)
@@ -248,7 +209,7 @@ class HttpOracle:
         except Rejected as error:
             if error.status != 429:
                 raise
-            return Reply(batch, _refused(batch.rows, self.spec))
+            return Reply(batch, refused(batch.rows, self.spec))
         return Reply(batch, self._dialect.decode_answers(answer, batch.rows, self.spec))
 
 
@@ -300,7 +261,8 @@ def _classes(given: Sequence[ClassName] | None, facts: Facts, reveal: Reveal) ->
     return classes
 
 
-def _refused(rows: Rows, spec: OracleSpec) -> Answers:
+def refused(rows: Rows, spec: OracleSpec) -> Answers:
+    """Answers to rows that were paid but not answered."""
     n, level = len(rows), spec.reveal.level
     width = 1 if spec.n_classes == 2 else spec.n_classes
     return Answers(
@@ -310,5 +272,6 @@ def _refused(rows: Rows, spec: OracleSpec) -> Answers:
         value=np.full(n, np.nan) if spec.classes is None else None,
         scores=np.full((n, width), np.nan) if level == "scores" else None,
         node=np.full(n, -1) if level == "node" else None,
+        confidence=np.full(n, np.nan) if level == "confidence" else None,
         refused=np.ones(n, dtype=bool),
     )

@@ -119,7 +119,7 @@ def serve(
         shown = replace(shown, decimals=decimals)
     oracle = ModelOracle(model, space, reveal=shown, omission=omission, max_batch=max_batch)
     app = application({name: oracle}, dialect=dialect)
-    with _listening(host, port) as listener, contextlib.suppress(KeyboardInterrupt):
+    with listening(host, port) as listener, contextlib.suppress(KeyboardInterrupt):
         if on_ready:
             name_of_host = f"[{host}]" if ":" in host else host
             on_ready(f"http://{name_of_host}:{listener.getsockname()[1]}{by_name(dialect).route(name)}")
@@ -160,7 +160,8 @@ def serving(model: Any, space: FeatureSpace, **options: Any) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
+def listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket that listens; a `UsageError` says why there is none."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
