@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from dataclasses import dataclass, field
 
@@ -121,12 +122,15 @@ class Lines:
         if grid:
             steps = round((high - low) / grid)
             return None if steps <= 1 else low + grid * (steps // 2)
-        if high - low <= self.epsilon[column] * (1 + 1e-9):
-            return None
         place = self.rounds.place(column, low, high)
         if place is not None and low < place < high:
             return place
-        middle = low + (high - low) / 2
+        # Multiples of the precision: data of as many decimals lie just there, and never within a bracket.
+        epsilon = float(self.epsilon[column])
+        first, last = math.floor(low / epsilon + 1e-6) + 1, math.ceil(high / epsilon - 1e-6) - 1
+        if first > last:
+            return None
+        middle = round((first + last) // 2 * epsilon, 15)
         return middle if low < middle < high else None
 
     def _nudge(self, region: Region, pair: Pair, row: Rows, column: int) -> Generator[Rows | Also, Answers | None, int]:

@@ -45,7 +45,7 @@ class Rounds:
     def place(self, column: int, low: float, high: float) -> float | None:
         """Where to ask in a bracket so as to find a round threshold; None if there is none to be found."""
         step = float(self.step[column])
-        if not step:
+        if not step or high - low <= self.epsilon[column] * (1 + _SLACK):
             return None
         first, last = math.ceil(low / step - _SLACK), math.ceil(high / step - _SLACK) - 1
         if first > last:

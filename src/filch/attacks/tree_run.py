@@ -91,6 +91,8 @@ class PathFinding:
         if agreed < asked:
             why = "the target is no such tree, or leaves that share an id hide others"
             return Finding(found, Outcome.CLASS_MISMATCH, f"{told}: {why}", evidence)
+        if self.spec.reveal.level == "labels":
+            return Finding(found, Outcome.APPROXIMATE, f"{told}; labels alone prove no leaf", evidence)
         return Finding(found, Outcome.VERIFIED, told, evidence)
 
     def _search(self, regions: dict[str, tuple[Region, str]], phase: str) -> Generator[Ask, Answers, None]:
@@ -112,20 +114,29 @@ class PathFinding:
             yield from lockstep(tests, phase="shared ids", snapshot=self.model)
 
     def _probe(self, leaf: Region, rng: np.random.Generator, name: str) -> Step:
-        """Rows at random opposite corners of a leaf's box."""
-        rows = np.concatenate([self._opposite(leaf, rng) for _ in range(self.probes - leaf.probed)])
+        """Rows at random opposite corners of a leaf's box, and within it, in turn."""
+        kinds = [self._opposite, self._within]
+        rows = np.concatenate([kinds[place % 2](leaf, rng) for place in range(leaf.probed, self.probes)])
+        if self.memory.shows_fields:  # then it is known which features matter here
+            rows[:, ~leaf.given] = np.nan
         leaf.probed = self.probes
         yield from self._reopen(leaf, rows, name)
 
     def _opposite(self, leaf: Region, rng: np.random.Generator) -> Rows:
-        given = leaf.given if self.memory.shows_fields else None
         at = rng.random(len(leaf.low)) < 0.5
         pair = np.array([np.where(at, leaf.low, leaf.high), np.where(at, leaf.high, leaf.low)])
         for column, codes in leaf.open.items():
             first = int(rng.integers(len(codes)))
             pair[:, column] = codes[first], codes[(first + 1 + rng.integers(max(1, len(codes) - 1))) % len(codes)]
-        if given is not None:
-            pair[:, ~given] = np.nan
+        return pair
+
+    def _within(self, leaf: Region, rng: np.random.Generator) -> Rows:
+        pair = rng.uniform(leaf.low, leaf.high, size=(2, len(leaf.low)))
+        grid = self.spec.space.grid
+        steps = np.round((pair - leaf.low) / np.where(grid > 0, grid, 1.0))
+        pair = np.where(grid > 0, np.clip(leaf.low + steps * grid, leaf.low, leaf.high), pair)
+        for column, codes in leaf.open.items():
+            pair[:, column] = rng.choice(codes, size=2)
         return pair
 
     def _reopen(self, leaf: Region, rows: Rows, name: str) -> Step:
