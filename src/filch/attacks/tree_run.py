@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator
-from dataclasses import dataclass, field
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from filch.attacks.tree_memory import REFUSED, Memory
 from filch.attacks.tree_regions import Region
 from filch.attacks.tree_solve import Solver
 from filch.core.answers import Answers
-from filch.core.attack import Also, Ask, Finding, Outcome, lockstep
+from filch.core.attack import MOST_BYTES, Also, Ask, Finding, Outcome, lockstep
 from filch.core.features import Rows
 from filch.core.oracle import OracleSpec
 from filch.core.seeds import child
@@ -97,7 +97,26 @@ class PathFinding:
 
     def _search(self, regions: dict[str, tuple[Region, str]], phase: str) -> Generator[Ask, Answers, None]:
         searches = {name: self.solver.solve(region, prefix) for name, (region, prefix) in regions.items()}
-        yield from lockstep(searches, phase=phase, snapshot=self.model)
+        yield from self._together(searches, phase)
+
+    def _together(self, searches: Mapping[str, Step], phase: str) -> Generator[Ask, Answers, None]:
+        """Run searches side by side; asks that are too large go out in blocks."""
+        steps = lockstep(searches, phase=phase, snapshot=self.model)
+        size = max(1, MOST_BYTES // (8 * len(self.spec.space)))
+        parts: list[Answers] = []
+        try:
+            ask = next(steps)
+            while True:
+                parts = []
+                for start in range(0, len(ask.rows), size):
+                    parts.append((yield replace(ask, rows=ask.rows[start : start + size])))
+                ask = steps.send(Answers.concat(parts))
+        except StopIteration:
+            return
+        except BudgetSpent:
+            for part in parts:
+                self.memory.learn(part)
+            raise
 
     # ── ids that several leaves share ───────────────────────────────────────────────────────────────────
 
@@ -111,7 +130,7 @@ class PathFinding:
                 return
             own = child(self.rng, f"test {turn}")
             tests = {f"test {place}": self._probe(leaf, own, f"{turn}/{place}/") for place, leaf in enumerate(doubted)}
-            yield from lockstep(tests, phase="shared ids", snapshot=self.model)
+            yield from self._together(tests, "shared ids")
 
     def _probe(self, leaf: Region, rng: np.random.Generator, name: str) -> Step:
         """Rows at random opposite corners of a leaf's box, and within it, in turn."""
@@ -227,7 +246,7 @@ class PathFinding:
             searches = {
                 f"check {n}": self._reopen(leaf, rows[n : n + 1], f"check {turn}/{n}/") for n, leaf in once.values()
             }
-            yield from lockstep(searches, phase="repairs", snapshot=self.model)
+            yield from self._together(searches, "repairs")
             yield from self._test()
         return agreed, asked
 

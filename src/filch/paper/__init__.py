@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from filch.paper import appendix_d, binary_lr, faces, figure2, figure7, table4, table6
+from filch.paper import appendix_d, binary_lr, faces, figure2, figure7, rounded_trees, table4, table6
 from filch.paper.gallery import Gallery, Section
 from filch.paper.tables import Row, Spread, Table
 
@@ -76,6 +76,11 @@ def studies() -> Mapping[str, Reproduction]:
             figure7.DATASETS,
             figure7.run,
             pictures=True,
+        ),
+        "rounded-trees": Reproduction(
+            "decision trees with rounded confidences, and by labels alone (Fig. 7's text); takes minutes",
+            rounded_trees.DATASETS,
+            rounded_trees.run,
         ),
         "table4": Reproduction(
             "softmax, one-vs-rest and networks on Adult-Race (Table 4); the first two on all multiclass sets (§4.1.2)",

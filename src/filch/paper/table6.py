@@ -15,7 +15,7 @@ from typing import Literal
 
 from filch.attacks.tree_bottom_up import TreeBottomUp
 from filch.attacks.tree_top_down import TreeTopDown
-from filch.core.attack import Attack
+from filch.core.answers import Reveal
 from filch.errors import UsageError
 from filch.evaluate import Evaluation
 from filch.extraction import extract
@@ -90,8 +90,8 @@ def run(
 def rows(name: str, setting: Setting, seeds: Sequence[int], progress: Told | None) -> Iterator[Row]:
     """The lines of one tree in one setting."""
     target = tree_target(name)
-    theirs = _measure(target, setting, "paper", seeds, progress)
-    ours = _measure(target, setting, "ours", seeds, progress)
+    theirs = measure(target, setting, "paper", seeds, progress)
+    ours = measure(target, setting, "ours", seeds, progress)
     share = [a / b for a, b in zip(ours[1], theirs[1], strict=True)]
     yield replace(ours[0], extra={**ours[0].extra, _RATIO: Spread.of(share)})
     yield theirs[0]
@@ -119,27 +119,44 @@ def _about(target: TreeTarget) -> str:
     return f"{target.unique}/{target.tree.n_leaves} ids"
 
 
-def _attack(setting: Setting, variant: Literal["ours", "paper"]) -> Attack:
-    kind = TreeBottomUp if setting == "bottom-up" else TreeTopDown
-    return kind(epsilon=EPSILON, variant=variant)
-
-
-def _measure(
+def measure(
     target: TreeTarget,
     setting: Setting,
     variant: Literal["ours", "paper"],
     seeds: Sequence[int],
     progress: Told | None,
+    reveal: Reveal | None = None,
+    probes: int = 4,
+    budget: int = BUDGET,
 ) -> tuple[Row, list[int]]:
-    """Extract once a seed; the row, and the queries of each seed."""
-    oracle = TreeOracle(target.tree, omission=setting != "bottom-up", fields=setting == "top-down, fields")
+    """Extract once a seed; the row, and the queries of each seed.
+
+    Parameters
+    ----------
+    target : TreeTarget
+    setting : {"bottom-up", "top-down", "top-down, fields"}
+    variant : {"ours", "paper"}
+    seeds : sequence of int
+    progress : callable or None
+    reveal : Reveal, optional
+        By default the label or value with its confidence.
+    probes : int, default 4
+        Of our variant, see the attacks.
+    budget : int
+    """
+    shown = reveal or Reveal("confidence")
+    oracle = TreeOracle(
+        target.tree, reveal=shown, omission=setting != "bottom-up", fields=setting == "top-down, fields"
+    )
+    kind = TreeBottomUp if setting == "bottom-up" else TreeTopDown
+    attack = kind(epsilon=EPSILON, variant=variant, probes=probes)
     evaluation = Evaluation.of(oracle, target.X_test, N_UNIFORM)
     method = OURS if variant == "ours" else PAPERS
     runs, found, leaves = [], [], []
     for seed in seeds:
         if progress:
             progress(f"{target.name} ({setting}): {method}, seed {seed}")
-        one = extract(oracle, _attack(setting, variant), budget=BUDGET, seed=seed, curve=False)
+        one = extract(oracle, attack, budget=budget, seed=seed, curve=False)
         assert one.model is not None  # the budget is far above what either asks first
         runs.append(one)
         found.append(evaluation.measure(one.model))
