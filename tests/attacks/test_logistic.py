@@ -202,8 +202,6 @@ def test_needs_and_parameters():
     model, space = LogisticRegression(max_iter=1_000).fit(X, y), filch.FeatureSpace.box(X.min(0), X.max(0))
     with pytest.raises(CannotRun, match="reveals labels"):
         filch.extract(filch.ModelOracle(model, space, reveal="labels"), Logistic(), budget=10)
-    with pytest.raises(CannotRun, match="reveals top-2"):
-        filch.extract(filch.ModelOracle(model, space, reveal="top-2"), Logistic(), budget=10)
     for wrong in ({"link": "probit"}, {"check": -1}, {"most": 0}):
         with pytest.raises(UsageError):
             Logistic(**wrong)

@@ -123,3 +123,64 @@ def test_a_belief_meets_all_bounds_and_knows_its_own_error(seed):
     off = (belief.weights - weights + (weights - belief.weights).mean(axis=1, keepdims=True)) @ belief.basis
     deviations = np.abs(off.T.reshape(-1)) / np.sqrt(belief.covariance.diagonal())
     assert 0.3 < np.sqrt((deviations**2).mean()) < 3.0
+
+
+# ── top k ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("reveal", "most"), [("top-1", 40), ("top-2", 5)])
+def test_the_highest_probabilities_are_enough(reveal, most, seed):
+    oracle = filch.ModelOracle(SOFTMAX, SPACE, reveal=reveal)
+    run = filch.extract(oracle, Logistic(), budget=300, seed=seed)
+    assert run.outcome == "verified" and run.queries <= most, (run.reason, run.queries)
+    found = filch.fidelity(oracle, run.model)
+    assert found.r_unif == 0.0 and found.r_tv_unif < 1e-9
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("k", [1, 2])
+def test_top_k_of_more_classes(k, seed):
+    rng = np.random.default_rng(seed)
+    space = filch.FeatureSpace.box(np.full(6, -1.0), np.full(6, 1.0))
+    labels = (rng.normal(size=(400, 6)) @ rng.normal(size=(6, 5))).argmax(axis=1)
+    model = LogisticRegression(max_iter=1_000).fit(rng.uniform(-1, 1, size=(400, 6)), labels)
+    oracle = filch.ModelOracle(model, space, reveal=f"top-{k}")
+    run = filch.extract(oracle, Logistic(), budget=600, seed=seed)
+    assert run.outcome == "verified", run.reason
+    answers = oracle.ask(space.sample(2_000, rng))  # what is never shown, as of classes never on top, stays open
+    assert np.nanmax(np.abs(run.model.predict_proba(answers.rows) - answers.probabilities)) < 1e-9
+    assert (run.model.predict(answers.rows) == answers.labels).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("reveal", ["top-1", "top-2"])
+@pytest.mark.parametrize("told", [True, False])
+def test_rounded_top_k(reveal, seed, told):
+    shown = filch.ModelOracle(SOFTMAX, SPACE, reveal=reveal, decimals=2)
+    oracle = shown if told else Silent(shown)
+    run = filch.extract(oracle, Logistic(), budget=400, seed=seed)
+    assert run.outcome == "verified", run.reason
+    assert filch.fidelity(shown, run.model).r_unif <= 1e-3
+
+
+class Silent:
+    """An oracle that rounds and does not say so."""
+
+    local = True
+
+    def __init__(self, oracle):
+        self.oracle = oracle
+        self.spec = filch.OracleSpec(oracle.spec.space, oracle.spec.classes, filch.Reveal(oracle.spec.reveal.level))
+
+    def fingerprint(self):
+        return "silent " + self.oracle.fingerprint()
+
+    def answer(self, batches):
+        return self.oracle.answer(batches)
+
+
+def test_top_k_with_many_unknowns_is_refused():
+    space = filch.FeatureSpace.box(np.zeros(1_000), np.ones(1_000))
+    spec = filch.OracleSpec(space, ("a", "b", "c"), filch.Reveal("top-1"))
+    assert "2,000 unknowns" in Logistic().needs(spec)

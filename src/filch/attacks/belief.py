@@ -25,7 +25,9 @@ _COUNTS = 4.0  # weights that the prior's own scale counts for
 _FLOOR = 1e-13  # of the largest precision: a smaller one would be lost in rounding
 _CENTRE, _SWEEPS, _SLOW = 20, 12, 40  # steps at most: to a start, of propagation, and of its careful repetition
 _STRIDE = 4.0  # a score moves at most so far in one step
-_STILL = 0.02  # standard deviations of movement at which the mean rests
+_LINEAR = 0.3  # deviation of a logit up to which it is taken as linear in the weights
+_STILL = 0.1  # standard deviations of movement at which the mean rests
+_CHANGE = 0.1  # of the largest precision in one step, likewise
 _CAVITY = 1e-3  # least part of a variance that is attributed to all other bounds
 _LOST = 1e4  # deviations: a bound so far off is not met by further steps
 _SPENT, _CLEAR = 1e-6, 8.0  # bounds that weigh so little, and lie so many deviations off, are left out
@@ -124,7 +126,8 @@ class Belief:
 
         ``rough`` gives weights (p, c) to begin from, where those so far lead nowhere.
         """
-        self._centre(self.fresh)
+        if self._vague():
+            self._centre(self.fresh)
         if not self._propagate(_SWEEPS, 1.0):
             self.mean = np.zeros_like(self.mean) if rough is None else rough() @ self.basis
             self.scale = max(self.start, float(np.sqrt((self.mean**2).mean())))
@@ -135,6 +138,12 @@ class Belief:
             self.consistent = True
         self.fresh = np.zeros_like(self.fresh)
         return self.consistent
+
+    def _vague(self) -> bool:
+        """Whether logits of fresh rows are so little known that they are not linear in the weights."""
+        _, slopes = self._logits(self.fresh)
+        variance = np.einsum("nci,nij,ncj->nc", slopes, self.spread(self.design[self.fresh]), slopes)
+        return bool(variance.max(initial=0.0) > _LINEAR**2)
 
     # ── steps ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -163,7 +172,7 @@ class Belief:
         for _ in range(_CENTRE):
             self.precision, self.middle = pull(logit)
             logit, slopes = self._logits()
-            way = self._solve(logit, slopes, np.ones_like(self.fresh))
+            way = self._solve(logit, slopes, np.ones_like(self.fresh), covariance=False)
             length = min(1.0, _STRIDE / max(self._reach(way), 1e-300))
             for _ in range(8):
                 tried, logit = loss(self.mean + length * way)
@@ -171,9 +180,11 @@ class Belief:
                     break
                 length /= 2
             self.mean = self.mean + length * way
-            if value - tried <= 1e-6 * value:
+            if value - tried <= 1e-4 * value:
                 break
             value = tried
+        self.precision, self.middle = pull(logit)
+        self._solve(*self._logits(), np.ones_like(self.fresh))
 
     def _propagate(self, sweeps: int, share: float) -> bool:
         """Match moments bound by bound, all at once, until the mean rests; whether it then meets all bounds."""
@@ -202,7 +213,7 @@ class Belief:
             self.mean = self.mean + way * min(1.0, _STRIDE / max(self._reach(way), 1e-300))
             shift = np.abs(np.einsum("nci,ni->nc", slopes, self.design[active] @ way)) / np.sqrt(variance)
             change = np.abs(wanted - precision).max(initial=0.0) / max(np.abs(wanted).max(initial=0.0), 1e-300)
-            rests = sweep > 0 and bool(shift.max(initial=0.0) < _STILL * share and change < 0.01)
+            rests = sweep > 0 and bool(shift.max(initial=0.0) < _STILL * share and change < _CHANGE)
             if rests:
                 break
         self._rescale()
@@ -235,8 +246,8 @@ class Belief:
         moved = self.design @ way
         return float(np.abs(moved).max(initial=0.0))
 
-    def _solve(self, logit: Floats, slopes: Floats, which: Flags) -> Floats:
-        """Make the covariance that of the bounds' normal stand-ins, and return the step to their mean."""
+    def _solve(self, logit: Floats, slopes: Floats, which: Flags, *, covariance: bool = True) -> Floats:
+        """Return the step to the mean of the bounds' normal stand-ins, and take on their covariance if asked to."""
         q, p = self.axes, self.size
         design, precision, middle = self.design[which], self.precision[which], self.middle[which]
         pulls = np.einsum("nci,nc->ni", slopes, precision * (middle - logit))
@@ -253,7 +264,7 @@ class Belief:
         unit = 1 / np.sqrt(square.diagonal())
         factor = linalg.cholesky(square * unit[:, None] * unit, lower=True, check_finite=False)
         step = unit * linalg.cho_solve((factor, True), unit * right, check_finite=False)
-        inverse = linalg.lapack.dpotri(factor, lower=1)[0]
-        inverse = np.tril(inverse) + np.tril(inverse, -1).T
-        self.covariance = inverse * unit[:, None] * unit
+        if covariance:
+            half = linalg.lapack.dpotri(factor, lower=1)[0]  # the lower half of the inverse; above it are zeros
+            self.covariance = (half + np.tril(half, -1).T) * unit[:, None] * unit
         return np.asarray(step.reshape(q, p).T)

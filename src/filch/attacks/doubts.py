@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,32 @@ def resolution(answers: Answers, spec: OracleSpec) -> float:
     return 0.0
 
 
+def hidden(spec: OracleSpec) -> int:
+    """How many probabilities of an answer are not revealed."""
+    return max(0, spec.n_classes - (spec.reveal.k or spec.n_classes))
+
+
+def completed(answers: Answers, spec: OracleSpec) -> Answers:
+    """Fill in the probability that answers hide if it is one, for all sum to 1; else the answers as they are.
+
+    Examples
+    --------
+    >>> import filch
+    >>> spec = filch.OracleSpec(filch.FeatureSpace.box([0], [1]), ("a", "b"), filch.Reveal("top-1"))
+    >>> shown = np.array([[0.25, np.nan], [np.nan, 1.0]])
+    >>> completed(Answers(np.zeros((2, 1)), probabilities=shown), spec).probabilities.tolist()
+    [[0.25, 0.75], [0.0, 1.0]]
+    """
+    shown = answers.probabilities
+    if shown is None or hidden(spec) != 1:
+        return answers
+    left = np.clip(1.0 - np.nansum(shown, axis=1, keepdims=True), 0.0, None)
+    # What rounded numbers leave is rounded, too, but for the last digits of a sum in float64.
+    coarse = (np.isnan(shown) | (np.round(shown, _FINEST) == shown)).all(axis=1, keepdims=True)
+    left = np.where(coarse, np.round(left, _FINEST), left)
+    return replace(answers, probabilities=np.where(np.isnan(shown), left, shown))
+
+
 def distances(model: Any, answers: Answers) -> Floats:
     """Total variation between a model's probabilities and revealed ones, of shape (n,); hidden ones count nothing."""
     assert answers.probabilities is not None
@@ -91,19 +118,19 @@ def doubt(answers: Answers, spec: OracleSpec) -> str | None:
     shown = answers.probabilities
     if shown is None or not len(shown):
         return None
-    hidden = np.isnan(shown)
+    gaps = np.isnan(shown)
     most = max(0, shown.shape[1] - (spec.reveal.k or shown.shape[1]))
-    missing = np.asarray(hidden.sum(axis=1) > most)
+    missing = np.asarray(gaps.sum(axis=1) > most)
     if missing.any():
         return f"in {_share(missing)} a probability is missing (NaN)"
-    outside = np.where(hidden, 0.0, np.clip(-shown, 0.0, None) + np.clip(shown - 1.0, 0.0, None)).max(axis=1)
+    outside = np.where(gaps, 0.0, np.clip(-shown, 0.0, None) + np.clip(shown - 1.0, 0.0, None)).max(axis=1)
     if (outside > _SLACK).any():
         return f"in {_share(outside > _SLACK)} a probability is below 0 or above 1 ({_worst(shown, outside)})"
-    sums = np.where(hidden, 0.0, shown).sum(axis=1)
+    sums = np.where(gaps, 0.0, shown).sum(axis=1)
     slack = _SLACK + resolution(answers, spec) * shown.shape[1]
-    off = np.where(hidden.any(axis=1), sums - 1.0, np.abs(sums - 1.0))
+    off = np.where(gaps.any(axis=1), sums - 1.0, np.abs(sums - 1.0))
     if (off > slack).any():
-        word = "sum to more than 1" if hidden.any() else "do not sum to 1"
+        word = "sum to more than 1" if gaps.any() else "do not sum to 1"
         return f"in {_share(off > slack)} the probabilities {word} ({sums[off.argmax()]:.4g})"
     return None
 
@@ -158,7 +185,8 @@ def unsteady(answers: Answers, rows: int = 4) -> Generator[Ask, Answers, str | N
     for name in ("labels", "probabilities", "value", "scores", "node", "confidence"):
         before, after = getattr(first, name), getattr(again, name)
         if before is not None and after is not None:
-            differs = ~np.isclose(before, after, rtol=_NOISE, atol=_NOISE, equal_nan=True)
+            gaps = np.isnan(before) | np.isnan(after)
+            differs = ~(np.isclose(before, after, rtol=_NOISE, atol=_NOISE) | gaps)
             changed |= differs.reshape(len(again), -1).any(axis=1)
     if not changed.any():
         return None

@@ -22,11 +22,11 @@ import numpy as np
 import numpy.typing as npt
 
 from filch.attacks.design import Design
-from filch.attacks.doubts import distances, doubt, resolution, sound, unmet, unsteady
+from filch.attacks.doubts import completed, distances, doubt, hidden, resolution, sound, unmet, unsteady
 from filch.attacks.equations import solve_one_vs_rest, solve_softmax
 from filch.attacks.gentle import Gentle, moderate
 from filch.attacks.intervals import fit_rounded
-from filch.attacks.rounded import Rounded
+from filch.attacks.rounded import MANY, Rounded
 from filch.attacks.stepwise import EXACT, Stepwise, tolerance
 from filch.core.answers import Answers
 from filch.core.attack import Ask, Finding, Outcome, Steps, overheard
@@ -38,6 +38,7 @@ from filch.models.logistic import Link, LogisticModel
 
 Floats = npt.NDArray[np.float64]
 _COARSE = 1e-9  # unrounded probabilities below it may have lost their digits (1 − p)
+_HIDDEN = 1e-3  # what the search for rows takes for the resolution of top-k answers that are not rounded
 _LEGS, _TRIED = 8, 100  # of the way to a better base row, and rows tried on each
 _CENTRAL = 0.5  # a base row is good enough if no probability is below this part of an even share
 _SPARE = 1.2  # rows over the counting bound of one-vs-rest
@@ -85,12 +86,13 @@ class Logistic:
             raise UsageError('Logistic takes link="auto", "softmax" or "ovr", check ≥ 0 and most ≥ 1')
 
     def needs(self, spec: OracleSpec) -> str | None:
-        """All probabilities of at least two classes."""
+        """Probabilities, of all of two or more classes or of the k highest."""
         if spec.n_classes < 2:
             return "the target is no classifier with two or more classes"
-        k = spec.reveal.k
-        if not spec.reveal.shows_probabilities or (k is not None and k < spec.n_classes):
-            return f'it needs all class probabilities, and the oracle reveals {spec.reveal.level}; try "retraining"'
+        if not spec.reveal.shows_probabilities:
+            return f'it needs class probabilities, and the oracle reveals {spec.reveal.level}; try "retraining"'
+        if hidden(spec) > 1 and Design(spec.space).size * spec.n_classes > MANY:
+            return f'with {spec.reveal.level} it takes up to {MANY:,} unknowns; try "retraining"'
         return None
 
     def steps(self, spec: OracleSpec, rng: np.random.Generator, *, budget: int, known: Answers) -> Steps:
@@ -124,19 +126,24 @@ class _Solver:
 
     def __post_init__(self) -> None:
         self.design = Design(self.spec.space, self.spec.omission and bool(self.spec.space.categorical.any()))
-        self.heard = self.known.given if self.known.probabilities is not None else Answers.none(len(self.spec.space))
+        known = self.known.given
+        self.heard = (
+            completed(known, self.spec) if known.probabilities is not None else Answers.none(len(self.spec.space))
+        )
         self.link: Link = "logistic" if self.spec.n_classes == 2 else "ovr" if self.attack.link == "ovr" else "softmax"
 
     def hear(self, ask: Ask, answers: Answers) -> None:
         self.paid += len(answers)
         if answers.probabilities is not None and ask.account == "attack":
-            self.heard = Answers.concat([self.heard, answers.given])
+            self.heard = Answers.concat([self.heard, completed(answers.given, self.spec)])
 
     # ── the conversation ────────────────────────────────────────────────────────────────────────────────
 
     def steps(self) -> Steps:
         if self.spec.decimals is not None and 0.5 * 10.0**-self.spec.decimals > EXACT:
             return (yield from self.rounded(0.5 * 10.0**-self.spec.decimals))
+        if hidden(self.spec) > 1:
+            return (yield from self.rounded(_HIDDEN, exact=True))
         rows = self.design.completing(self.heard.rows, child(self.rng, "design"))
         base = self.design.base
         for start, stop in _doubling(len(rows)):
@@ -222,11 +229,11 @@ class _Solver:
         self.link = "ovr"
         return model, residual
 
-    def rounded(self, coarse: float) -> Steps:
+    def rounded(self, coarse: float, *, exact: bool = False) -> Steps:
         """Hand over to the method for rounded answers, with all that was heard."""
         attack, rng, rest = self.attack, child(self.rng, "rounded"), self.budget - self.paid
         settings = attack.link, attack.check, attack.most
-        return Rounded(self.spec, self.design, rng, rest, self.heard, coarse, *settings).steps()
+        return Rounded(self.spec, self.design, rng, rest, self.heard, coarse, *settings, exact).steps()
 
     def residual(self, model: LogisticModel) -> Generator[Ask, Answers, float]:
         """Return the largest total variation on the held-back rows; infinity without them."""
@@ -238,7 +245,7 @@ class _Solver:
         if self.held is None:
             rows = self.design.unseen(self.attack.check, child(self.rng, "check"))
             if self.attack.check:
-                self.held = (yield Ask(rows, "check", "selection", lambda: model)).given
+                self.held = completed((yield Ask(rows, "check", "selection", lambda: model)).given, self.spec)
         return self.held if self.held is not None else Answers.none(len(self.spec.space))
 
     # ── the fit ─────────────────────────────────────────────────────────────────────────────────────────

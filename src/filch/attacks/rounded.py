@@ -15,10 +15,11 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy import linalg
 
-from filch.attacks.belief import Belief, bounds
+from filch.attacks.belief import Belief, bounds, logits
 from filch.attacks.design import Design
-from filch.attacks.doubts import distances, doubt, sound, unsteady
+from filch.attacks.doubts import completed, distances, doubt, hidden, resolution, sound, unsteady
 from filch.attacks.intervals import fit_rounded
 from filch.attacks.telling import Telling
 from filch.core.answers import Answers
@@ -31,13 +32,18 @@ from filch.models.logistic import Link, LogisticModel
 
 Floats = npt.NDArray[np.float64]
 _MISFIT = 4.0  # times the tolerance: a mean misfit that no further rows will mend
+_OVER = 1.2  # equations for each unknown of a softmax from which one that does not fit is doubted
 _FEW = 4  # times the unknowns of a score: rows that are too few to tell a fit that failed from another class
-_MANY = 2_000  # unknowns in all up to which a covariance is kept (32 MB)
+MANY = 2_000
+"""Unknowns in all up to which a covariance is kept (32 MB)."""
 _FIRST, _GROWTH = (
     8,
     0.25,
 )  # the first batch is an eighth of the unknowns of a score; a later one a quarter of all so far
 _ENOUGH = 1e-5  # deviation of a margin at which no label is in doubt, or …
+_KNOWN = 10.0  # times the resolution: of answers that are not rounded, enough to solve from,
+_EXACT = 1e-6  # and how closely the solution has to agree with further ones
+_STEPS = 4  # of that solution
 _FINE = 0.02  # … this part of the resolution, if that is less
 
 
@@ -58,6 +64,8 @@ class Rounded:
         How far a revealed probability may be from the true one.
     link, check, most
         As of `filch.attacks.logistic.Logistic`.
+    exact : bool
+        Whether answers seem not to be rounded (top k): ``resolution`` then is only what the search for rows works with.
     """
 
     spec: OracleSpec
@@ -69,6 +77,7 @@ class Rounded:
     link: Literal["auto", "softmax", "ovr"] = "auto"
     check: int = 8
     most: int = 100
+    exact: bool = False
     paid: int = 0
     learned: int = 0
     fitted: dict[Link, tuple[int, Floats, Floats]] = field(default_factory=dict)
@@ -80,7 +89,7 @@ class Rounded:
         # A rounded vector is off by half a unit in each entry; a fit on rounded answers by about as much again.
         self.tolerance = self.spec.n_classes * self.resolution
         self.shown = min(self.spec.reveal.k or self.spec.n_classes, self.spec.n_classes)
-        self.wide = self.design.size * self.spec.n_classes > _MANY
+        self.wide = self.design.size * self.spec.n_classes > MANY
         self.belief = self.fresh(self.shape)
 
     def fresh(self, link: Link) -> Belief | None:
@@ -91,7 +100,7 @@ class Rounded:
         """Note answers as they come."""
         self.paid += len(answers)
         if ask.account == "attack":
-            self.heard = Answers.concat([self.heard, answers.given])
+            self.heard = Answers.concat([self.heard, completed(answers.given, self.spec)])
 
     def steps(self) -> Steps:
         """Ask, fit and check, until nothing is in doubt, or budget or ``most`` ends it."""
@@ -115,6 +124,9 @@ class Rounded:
                 break
             if (why := doubt(self.heard, self.spec)) is not None:
                 return self.doubted(why)
+            if self.exact and (coarse := resolution(self.heard, self.spec)) > self.resolution:
+                self.exact, self.resolution, self.tolerance = False, coarse, self.spec.n_classes * coarse
+                self.belief, self.learned = self.fresh(self.shape), 0
             fits = self.learn()
         model = self.fit()
         held = Answers.none(len(self.spec.space))
@@ -149,7 +161,8 @@ class Rounded:
             return self.spec.space.sample(count, rng)
         telling = Telling(self.design, self.belief, self.resolution, self.shown)
         rows, deviation = telling.rows(count, rng, self.heard.rows)
-        return rows[: 0 if deviation < min(_ENOUGH, _FINE * self.resolution) else count]
+        enough = _KNOWN * self.resolution if self.exact else min(_ENOUGH, _FINE * self.resolution)
+        return rows[: 0 if deviation < enough else count]
 
     # ── the fit ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -160,7 +173,9 @@ class Rounded:
         answers, self.learned = self.heard[self.learned :], len(self.heard)
         if self.belief is not None and self.take_in(self.belief, answers, self.shape):
             return True
-        if self.shape == "softmax" and self.link == "auto":
+        told = min(self.shown, self.spec.n_classes - 1)  # equations of a row
+        over = len(self.heard) * told > _OVER * self.design.size * (self.spec.n_classes - 1)
+        if self.shape == "softmax" and self.link == "auto" and over:
             other = self.fresh("ovr")
             if other is not None and self.take_in(other, self.heard, "ovr"):
                 self.shape, self.belief = "ovr", other
@@ -173,8 +188,12 @@ class Rounded:
 
     def take_in(self, belief: Belief, answers: Answers, link: Link) -> bool:
         """Add answers to a belief; whether it is consistent."""
-        assert answers.probabilities is not None
-        belief.hear(self.design.matrix(answers.rows), *bounds(answers.probabilities, self.resolution))
+        shown = answers.probabilities
+        assert shown is not None
+        off = np.full_like(shown, self.resolution)
+        if hidden(self.spec) == 1:  # the lowest one was filled in, and has the errors of all others
+            off[np.arange(len(off)), shown.argmin(axis=1)] *= self.spec.n_classes - 1
+        belief.hear(self.design.matrix(answers.rows), *bounds(shown, off))
         return belief.settle(lambda: self.squares(link))
 
     def off(self, link: Link) -> float:
@@ -186,11 +205,11 @@ class Rounded:
         shown, last = self.heard.probabilities, self.fitted.get(link)
         assert shown is not None
         if last is None or last[0] != len(self.heard):
-            hidden = np.isnan(shown)
+            gaps = np.isnan(shown)
             left = np.clip(1 - np.nansum(shown, axis=1, keepdims=True), 0.0, None)
             likely, weights = fit_rounded(
                 self.design.matrix(self.heard.rows),
-                np.where(hidden, left / np.maximum(hidden.sum(axis=1, keepdims=True), 1), shown),
+                np.where(gaps, left / np.maximum(gaps.sum(axis=1, keepdims=True), 1), shown),
                 one_vs_rest=link == "ovr",
                 # With many unknowns from where the last fit ended, which then was made in any case.
                 start=last[1] if last is not None and self.wide else None,
@@ -209,7 +228,24 @@ class Rounded:
             return None
         if self.belief is None or not self.belief.consistent:
             return self.model(self.squares(self.shape), self.shape)
-        return self.model(self.belief.weights, self.shape)
+        return self.model(self.polished(self.belief) if self.exact else self.belief.weights, self.shape)
+
+    def polished(self, belief: Belief) -> Floats:
+        """Gauss–Newton steps to weights that give unrounded answers to float precision."""
+        shown = self.heard.probabilities
+        assert shown is not None
+        given = (shown > 0.0) & (shown < 1.0)
+        trust = (shown * (1.0 - shown))[given]  # a probability's last digit counts for so much less in its logit
+        wanted = np.log(shown[given]) - np.log1p(-shown[given])
+        matrix = self.design.matrix(self.heard.rows)
+        weights = belief.weights
+        for _ in range(_STEPS):
+            logit, slopes = logits(matrix @ weights, one_vs_rest=belief.one_vs_rest)
+            ways = (slopes @ belief.basis)[given] * trust[:, None]
+            jacobian = (ways[:, :, None] * matrix[np.nonzero(given)[0], None, :]).reshape(len(ways), -1)
+            step = linalg.lstsq(jacobian, trust * (wanted - logit[given]), lapack_driver="gelsy", check_finite=False)[0]
+            weights = weights + step.reshape(belief.axes, -1).T @ belief.basis.T
+        return np.asarray(weights)
 
     # ── how far to trust it ─────────────────────────────────────────────────────────────────────────────
 
@@ -231,7 +267,8 @@ class Rounded:
             return Finding(model, Outcome.UNVERIFIED, reason, self.evidence())
         residual = float(distances(model, held).mean())
         checked = f"{len(held)} further rows differ by {residual:.1e} on average (total variation)"
-        if residual <= self.tolerance:
+        allowed = _EXACT if self.exact else self.tolerance
+        if residual <= allowed:
             return Finding(model, Outcome.VERIFIED, f"{checked}: a {self.shape} model", self.evidence(residual))
-        reason = f"{checked}, more than the {self.tolerance:.1e} that the answers resolve: no {self.shape} model of "
+        reason = f"{checked}, more than the {allowed:.1e} that the answers resolve: no {self.shape} model of "
         return Finding(model, Outcome.CLASS_MISMATCH, f"{reason}these columns", self.evidence(residual))
