@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,6 +12,7 @@ from filch.core.features import Categorical, FeatureSpace, Numeric
 from filch.core.oracle import ModelOracle
 from filch.errors import CannotRun, UsageError
 from filch.models.tree import TreeModel
+from filch.models.tree_bigml import read_bigml
 from filch.models.tree_build import Node, Split
 from filch.models.tree_oracle import TreeOracle
 from filch.testing import check_attack, random_tree
@@ -210,3 +214,28 @@ def test_the_papers_algorithm_finds_the_tree_with_more_queries(attack, shown):
 def test_the_papers_algorithm_keeps_the_contract(attack, shown):
     tree = random_tree(SPACE, 5, np.random.default_rng(2))
     check_attack(type(attack)(variant="paper"), TreeOracle(tree, **shown), budget=600)
+
+
+@pytest.mark.parametrize(("attack", "shown"), attacks())
+def test_deep_trees(attack, shown):
+    space = FeatureSpace.box(np.zeros(12), np.ones(12))
+    tree = random_tree(space, 110, np.random.default_rng(0), deep=0.97)
+    assert tree.depth.max() >= 50
+    fine = type(attack)(epsilon=1e-7)
+    run = filch.extract(TreeOracle(tree, **shown), attack=fine, budget=30_000, curve=False)
+    rows = np.clip(space.sample(20_000, np.random.default_rng(1)) * np.random.default_rng(2).random(12) * 2, 0, 1)
+    assert run.model.n_leaves >= 110 and (run.model.predict(rows) != tree.predict(rows)).mean() < 1e-3
+
+
+REAL = sorted(Path(os.environ.get("FILCH_DATA", "/nowhere")).glob("bigml_models/*.json"))
+
+
+@pytest.mark.skipif(not REAL, reason="needs bigml_models in FILCH_DATA")
+@pytest.mark.parametrize("path", REAL, ids=lambda path: path.stem)
+@pytest.mark.parametrize(("attack", "shown"), attacks())
+def test_real_models_of_bigml(path, attack, shown):
+    tree = read_bigml(path).tree
+    oracle = TreeOracle(tree, **shown)
+    run = filch.extract(oracle, attack=attack, budget=2_000, curve=False)
+    assert run.outcome.value == "verified" and run.model.n_leaves >= tree.n_leaves
+    assert filch.fidelity(oracle, run.model).r_unif <= 1e-3

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
+from statistics import geometric_mean
 from typing import Literal
 
 import pytest
@@ -13,9 +14,10 @@ from benchmarks import memory
 from benchmarks.extraction import bound
 
 from filch.attacks.logistic import Logistic
-from filch.paper import Row, binary_lr, faces, table4
-from filch.paper.compare import OURS, measure
+from filch.paper import Row, binary_lr, faces, table4, table6
+from filch.paper.compare import OURS, PAPERS, measure
 from filch.paper.targets import Inputs, Kind, target
+from filch.paper.trees import tree_target
 
 BESIDE = Path(__file__).parents[3] / "shared" / "data"
 pytestmark = [pytest.mark.reproduce, pytest.mark.timeout(3_600)]
@@ -76,3 +78,28 @@ def test_a_million_rows_are_journaled_in_under_a_gibibyte() -> None:
     (result,), _ = memory.run(quick=False)
     assert result["rows"] == 1_000_000
     assert float(str(result["peak_mib"])) < 1_024
+
+
+def test_trees() -> None:
+    """Path finding: shares of the paper's queries, and never a worse copy than the paper's algorithm makes."""
+    by: dict[tuple[str, str, str], Row] = {}
+    for row in table6.run().rows:
+        by[row.dataset, row.model, row.method] = row
+    shares: dict[tuple[str, bool], list[float]] = {}
+    for (name, setting, method), row in by.items():
+        if method != OURS:
+            continue
+        theirs = by[name, setting, PAPERS]
+        assert row.note == "verified"
+        assert row.r_test is not None and row.r_unif is not None
+        assert theirs.r_test is not None and theirs.r_unif is not None
+        assert row.r_test.median <= theirs.r_test.median and row.r_unif.median <= theirs.r_unif.median
+        target = tree_target(name)
+        unique = target.unique == target.tree.n_leaves
+        if unique:
+            assert row.r_unif.worst <= 1e-3  # rows within ε of a threshold
+        shares.setdefault((setting, unique), []).append(row.extra["÷ paper's"].median)
+    mean = {key: geometric_mean(values) for key, values in shares.items()}
+    assert mean["bottom-up", True] <= 0.35 and mean["bottom-up", False] <= 0.5
+    assert geometric_mean(shares["top-down, fields", True] + shares["top-down, fields", False]) <= 0.35
+    assert geometric_mean(shares["top-down", True] + shares["top-down", False]) <= 0.45

@@ -77,8 +77,8 @@ TREES: Mapping[str, TreeRecipe] = MappingProxyType(
         "adult": TreeRecipe("adult", "income", 109),
         "adult-hours": TreeRecipe("adult", "hours_per_week", 49, regression=True, printed="Medical cover"),
         "progression": TreeRecipe("progression", "progression", 155, regression=True, printed="Bitcoin price"),
+        "diabetes": TreeRecipe("diabetes", "class", 80),
         # Not looked at while the attacks were made:
-        "diabetes": TreeRecipe("diabetes", "class", 80, tuned=False),
         "mushrooms": TreeRecipe("mushrooms", "classification", 40, tuned=False),
         "german-amount": TreeRecipe("german-credit", "credit_amount", 100, regression=True, tuned=False),
         "adult-age": TreeRecipe("adult", "age", 150, regression=True, tuned=False),
