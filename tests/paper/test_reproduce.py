@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from statistics import geometric_mean
@@ -14,7 +15,7 @@ from benchmarks import memory
 from benchmarks.extraction import bound
 
 from filch.attacks.logistic import Logistic
-from filch.paper import Row, binary_lr, faces, table4, table6
+from filch.paper import Row, binary_lr, faces, figure2, table4, table6
 from filch.paper.compare import OURS, PAPERS, measure
 from filch.paper.targets import Inputs, Kind, target
 from filch.paper.trees import tree_target
@@ -72,6 +73,25 @@ def test_faces() -> None:
     assert ours.extra["found"].worst == 1.0
     assert ours.seconds is not None and ours.seconds.worst <= 300
     assert ours.extra["GiB"].worst <= 4
+
+
+@pytest.mark.parametrize("count", [20, 50])
+def test_figure2_training_rows_come_out(count: int) -> None:
+    """All representers to 1e-6 of the pixel range, neither their number nor γ being told; 20 of them in 600 queries."""
+    for row in figure2.run(datasets=[f"digits-{count}"], steps=20).rows:
+        if row.method == OURS:
+            assert row.note.startswith("verified;")
+            assert row.queries.worst <= (600 if count == 20 else 1_000)
+            assert row.extra["worst pixel"].worst <= 1e-6
+            check_exact(replace(row, note="verified"))
+
+
+def test_figure2_ten_representers_become_average_digits() -> None:
+    """Closer to them than the paper's method comes, which is told γ and asks twice as much."""
+    ours, papers, _ = figure2.run(datasets=["digits-all"]).rows
+    assert ours.queries.worst <= papers.queries.median / 2
+    assert ours.extra["worst pixel"].median < papers.extra["worst pixel"].median
+    assert ours.r_test is not None and papers.r_test is not None and ours.r_test.median < papers.r_test.median
 
 
 def test_a_million_rows_are_journaled_in_under_a_gibibyte() -> None:

@@ -5,6 +5,7 @@ others. Log-ratios of probabilities at rows that join every u_a with every v_b a
 s representers and the bias, whatever γ and the bias are. A second such matrix, with some columns of every v changed
 alike, has the same factors, so that the eigenvectors of the pencil of both separate the representers, up to scale. The
 quotient ``K₂(v, x_r) / K₂(v₀, x_r)`` of two rows is free of the scale; its logarithm is linear in γ and γ x_r.
+Matrices that share both factors are a three-way array, and eigenvectors of their pencil decompose it [Leurgans93].
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ _START, _GROWTH = 12, 1.1  # rows of the first matrix, and by how much a matrix 
 _SPARE = 2  # columns of a pencil over its rank
 _DRAWS = 5  # the most draws of groups that are tried
 _UNKNOWNS = 13_000  # entries of representers up to which they are fitted all at once
+_COARSE = 1e-6  # log-ratios that may be off by more hide all but a few representers, which the first matrix tells
 _CLOSE = 1e-6  # eigenvalues no further apart, as a share, coincide
 _CHEAP = 3_000  # entries up to which a fit is tried that is not likely to succeed
 _HOLES = "too many rows were refused, or answered by 0 or 1"
@@ -129,12 +130,14 @@ class Search(Heard):
             if whole.sum() < len(whole) / 4:
                 absent = unmet(self.heard, self.spec)
                 raise Unsolved(_HOLES if absent is None else f"{_HOLES}: {absent}")
+            if self.unit() > _COARSE:
+                raise Unsolved("answers are too coarse for the singular values of the log-ratios to tell representers")
             count = max(count + 1, math.ceil(_GROWTH * count))
         seen = min(len(first) * width, len(later))
         raise Unsolved(
             (yield from unsteady(self.heard))
             or f"the singular values of the log-ratios show no end up to {seen}: more representers than that, "
-            "no kernel model, or answers that are too coarse"
+            "or no kernel model"
         )
 
     def extend(
