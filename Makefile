@@ -21,7 +21,7 @@ test: $(STAMP)
 
 # Servers that nobody here wrote; the tests build each one's environment in .venv-servers.
 test-servers: $(STAMP)
-	$(BIN)/pytest -m servers tests/servers
+	$(BIN)/pytest -m servers --timeout 1800 tests/servers
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check

@@ -2,6 +2,7 @@
 
 ::
 
+    python -m benchmarks --only http                # against MLServer, in an environment of its own
     python -m benchmarks.http_client                # against filch's own server
     python -m benchmarks.http_client --mlserver     # against MLServer, in an environment of its own
     python -m benchmarks.http_client http://127.0.0.1:8080/v2/models/credit/infer --columns 20 --classes 0,1
@@ -17,13 +18,14 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
+from rich.table import Table
 from sklearn.linear_model import LogisticRegression
 
 from filch.core.drive import Recital, drive
@@ -88,7 +90,36 @@ def measure(url: str, space: FeatureSpace, classes: tuple[Any, ...], options: ar
     }
 
 
+def run(quick: bool) -> tuple[list[dict[str, object]], Table]:
+    """Measure against MLServer (quick: against filch's own server, which need not be installed)."""
+    options = _options([] if quick else ["--mlserver"])
+    found = _found(options)
+    table = Table(title=f"HTTP client, against {'filch serve' if quick else 'MLServer'}", caption=_size(found))
+    for heading in ("filch, rows/s", "bare httpx, rows/s", "share, median", f"worst of {options.repeats}"):
+        table.add_column(heading, justify="right")
+    speeds = (f"{found[f'{who}_rows_per_second']:,.0f}" for who in ("filch", "bare"))
+    table.add_row(*speeds, f"{found['share_median']:.0%}", f"{found['share_worst']:.0%}")
+    return [{"server": "filch" if quick else "mlserver", **found}], table
+
+
 def main() -> None:
+    """Measure as the command line says."""
+    options = _options(None)
+    found = _found(options)
+    print(_size(found))
+    print(f"filch client   {found['filch_rows_per_second']:>12,.0f} rows/s")
+    print(f"bare httpx     {found['bare_rows_per_second']:>12,.0f} rows/s")
+    print(f"share          median {found['share_median']:.0%}, worst of {options.repeats} {found['share_worst']:.0%}")
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def _size(found: dict[str, Any]) -> str:
+    size = f"{found['rows']:,} rows × {found['columns']} columns in batches of {found['batch']}"
+    return f"{size}, {found['concurrency']} at once"
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("url", nargs="?", help="a numeric model's address; filch's own server if left out")
     parser.add_argument("--mlserver", action="store_true", help="build and start an MLServer (sets --columns to 4)")
@@ -100,10 +131,14 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path, help="write the figures to this file")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.mlserver:
         options.columns = 4
+    return options
 
+
+def _found(options: argparse.Namespace) -> dict[str, Any]:
+    """Start what is to be measured, and measure it."""
     space = FeatureSpace.box([-1.0] * options.columns, [1.0] * options.columns)
     classes = tuple(int(name) for name in options.classes.split(","))
     with contextlib.ExitStack() as stack:
@@ -119,14 +154,7 @@ def main() -> None:
             labels = np.digitize(X[:, 0], np.linspace(-1, 1, len(classes) + 1)[1:-1])
             model = LogisticRegression().fit(X, np.array(classes)[labels])
             url = stack.enter_context(serving(model, space, dialect=options.dialect, max_batch=options.batch))
-        found = measure(url, space, classes, options)
-    size = f"{found['rows']:,} rows × {found['columns']} columns in batches of {found['batch']}"
-    print(f"{size}, {found['concurrency']} at once")
-    print(f"filch client   {found['filch_rows_per_second']:>12,.0f} rows/s")
-    print(f"bare httpx     {found['bare_rows_per_second']:>12,.0f} rows/s")
-    print(f"share          median {found['share_median']:.0%}, worst of {options.repeats} {found['share_worst']:.0%}")
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+        return measure(url, space, classes, options)
 
 
 if __name__ == "__main__":
