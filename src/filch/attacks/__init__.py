@@ -11,6 +11,11 @@ from filch.errors import UsageError
 
 _ATTACKS: Mapping[str, tuple[str, str, str]] = {
     "auto": ("auto", "Auto", "extract-and-test: every candidate on one shared set of answers"),
+    "binned-linear": (
+        "binned_linear",
+        "BinnedLinear",
+        "additive models behind one-hot encoding and binning: bin edges, vocabularies, then the weights",
+    ),
     "kernel-logistic": ("kernel_logistic", "KernelLogistic", "RBF kernel logistic regression, and its training rows"),
     "kernel-sgd": (
         "kernel_sgd",

@@ -11,15 +11,17 @@ from pathlib import Path
 from filch.core.models import ExtractedModel
 from filch.errors import UsageError
 from filch.models import files
+from filch.models.additive import AdditiveModel
 from filch.models.boxes import BoxesModel
 from filch.models.kernel import KernelModel
 from filch.models.logistic import LogisticModel
 from filch.models.perceptron import PerceptronModel
 from filch.models.tree import TreeModel
 
-__all__ = ["BoxesModel", "KernelModel", "LogisticModel", "PerceptronModel", "TreeModel", "load"]
+__all__ = ["AdditiveModel", "BoxesModel", "KernelModel", "LogisticModel", "PerceptronModel", "TreeModel", "load"]
 
 _KINDS: Mapping[str, Callable[[files.Stored], ExtractedModel]] = {
+    "additive": AdditiveModel.stored,
     "boxes": BoxesModel.stored,
     "logistic": LogisticModel.stored,
     "kernel": KernelModel.stored,

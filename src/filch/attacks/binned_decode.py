@@ -1,0 +1,69 @@
+"""Several attributes in one query: what each adds is read off the sum, where places can only add what is known.
+
+A sum of one known candidate each tells all of them at once: float64 carries the digits that keep sums apart. A sum that
+no candidates make holds something new; then a part of its attributes is asked alone, as in group testing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from filch.attacks.binned_lines import Job, Point
+
+Floats = npt.NDArray[np.float64]
+MOST_JOBS = 10
+"""In one query: 1,024 sums of two candidates each."""
+_COARSE = 1e-8  # an error of a sum above which sums may be mistaken for each other
+_FRESH = 0.8  # of the places in one query, at most so many are expected to add something new
+
+
+def told(jobs: Sequence[Job], total: Floats, error: float) -> list[Point] | None:
+    """Which candidate each job's place adds, if exactly one choice makes the sum.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+    total : (k,)
+        What all their places add together.
+    error : float
+        Of the total.
+    """
+    error += sum(max(point.error for point in job.candidates) for job in jobs)
+    if error > _COARSE and len(jobs) > 1:
+        return None
+    sums = np.zeros((1, len(total)))
+    for job in jobs:
+        choices = np.array([point.value for point in job.candidates])
+        sums = (sums[:, None] + choices).reshape(-1, len(total))
+    (match,) = np.nonzero(np.abs(sums - total).max(axis=1) <= error)
+    if len(match) != 1:
+        return None
+    digits = np.unravel_index(int(match[0]), [len(job.candidates) for job in jobs])
+    return [job.candidates[int(digit)] for job, digit in zip(jobs, digits, strict=True)]
+
+
+def packed(jobs: Mapping[int, Sequence[Job]], fresh: Mapping[int, float]) -> list[list[Job]]:
+    """Put jobs into as few queries as pay: one of an attribute in each, few that are likely to add something new.
+
+    Two jobs always go together, since a failed sum costs one query more, no more than asking each alone.
+    """
+    queries: list[list[Job]] = []
+    loads: list[float] = []
+    for column in sorted(jobs, key=lambda column: (-len(jobs[column]), column)):
+        start, share = 0, fresh[column]
+        for job in jobs[column]:
+            for place in range(start, len(queries)):
+                size = len(queries[place])
+                if size < 2 or (size < MOST_JOBS and loads[place] + share <= _FRESH):
+                    queries[place].append(job)
+                    loads[place] += share
+                    start = place + 1
+                    break
+            else:
+                queries.append([job])
+                loads.append(share)
+                start = len(queries)
+    return queries

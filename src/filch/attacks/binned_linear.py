@@ -1,0 +1,128 @@
+"""Additive models over raw columns: the hidden feature extraction first, then the weights [Tramèr16, §5.2].
+
+Recovers linear models behind one-hot encoding, quantile binning and normalisation, and any sum of functions of one
+attribute, piecewise constant or linear: binary and softmax from all probabilities, one-vs-rest too, regressions from
+values. An attribute given alone, with the rest omitted (or else as in a base row), adds to the scores what its bin
+weighs; halving finds the places where that changes. Most places can only add one of two known values, and a sum of such
+tells them all, so that queries give one place of many attributes at once (`filch.attacks.binned_decode`).
+
+Queries: one for each bin and category, and log₂ (range / 2ε) for each edge, less what edges of one attribute share, of
+the attribute that has most edges. Linear attributes cost one each if their sum is linear at once, else three. Rounded
+answers are asked one attribute at a time, and end as `approximate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from filch.attacks.binned_fit import clear_rows, fitted, missing_rows, some_rows, spread_rows, threshold, verdict
+from filch.attacks.binned_search import EXACT, Search
+from filch.core.answers import Answers
+from filch.core.attack import Ask, Finding, Outcome, Steps
+from filch.core.oracle import OracleSpec
+from filch.core.seeds import child
+from filch.errors import BudgetSpent, UsageError
+
+
+@dataclass(frozen=True)
+class BinnedLinear:
+    """Extract an additive model by edge searches and single-attribute queries.
+
+    Parameters
+    ----------
+    epsilon : float, default 1e-3
+        How far an edge that is found may be from the target's, in shares of the attribute's range. Integers and stepped
+        attributes are exact.
+    check : int, default 8
+        Further rows that the model is held against; 0 leaves the outcome unverified.
+    variant : {"filch", "paper"}
+        "paper" searches one attribute at a time, as the paper does, to intervals of ε; for comparison.
+
+    Raises
+    ------
+    UsageError
+        A parameter out of range.
+
+    Examples
+    --------
+    >>> import filch, pandas as pd
+    >>> from filch.models import binned
+    >>> rng = np.random.default_rng(0)
+    >>> frame = pd.DataFrame({"a": rng.random(200), "b": rng.random(200)})
+    >>> target = binned.BinnedLinear(bins=4).fit(frame, np.where(frame["a"] > frame["b"], "yes", "no"))
+    >>> oracle = filch.ModelOracle(target, filch.FeatureSpace.from_frame(frame), omission=True)
+    >>> run = filch.extract(oracle, attack=BinnedLinear(), budget=200)
+    >>> run.outcome.value, [len(edges) for edges in run.model.edges_.values()]
+    ('verified', [3, 3])
+    """
+
+    epsilon: float = 1e-3
+    check: int = 8
+    variant: Literal["filch", "paper"] = "filch"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.epsilon < 0.5 or self.check < 0 or self.variant not in ("filch", "paper"):
+            raise UsageError('BinnedLinear takes 0 < epsilon < 0.5, check ≥ 0 and variant="filch" or "paper"')
+
+    def needs(self, spec: OracleSpec) -> str | None:
+        """All probabilities, or a regression's value."""
+        if spec.classes is None:
+            return None if spec.reveal.level in ("value", "node") else "it needs values, and the oracle reveals none"
+        k = spec.reveal.k
+        if not spec.reveal.shows_probabilities or (k is not None and k < spec.n_classes):
+            return f'it needs all class probabilities, and the oracle reveals {spec.reveal.level}; try "retraining"'
+        return None
+
+    def steps(self, spec: OracleSpec, rng: np.random.Generator, *, budget: int, known: Answers) -> Steps:
+        """Find the attributes' functions one by one, all at the same time; see the module's docstring."""
+        paper = self.variant == "paper"
+        search, done = Search(spec, rng, self.epsilon, paper), False
+        try:
+            why = yield from search.start()
+            if why is not None:
+                outcome = Outcome.NO_CONVERGENCE if search.view.origin is None else Outcome.CLASS_MISMATCH
+                return Finding(search.snapshot(), outcome, why, search.evidence())
+            yield from search.edges()
+            lines = any(line.linear is not None for line in search.moving)
+            if search.link == "ovr" or search.view.coarse > EXACT or (paper and lines):
+                yield from _together(search, child(rng, "together"))
+            done = True
+            return (yield from self._checked(search, rng))
+        except BudgetSpent:
+            if done:
+                return Finding(search.snapshot(), Outcome.UNVERIFIED, "no budget is left to check", search.evidence())
+            reason = "the budget ended before all edges were found"
+            return Finding(search.snapshot(), Outcome.BUDGET_SPENT, reason, search.evidence())
+
+    def _checked(self, search: Search, rng: np.random.Generator) -> Steps:
+        """Find the labels' threshold, and hold the model against further rows."""
+        spec, model = search.spec, search.snapshot()
+        assert model is not None
+        heard = Answers.concat(search.heard).given
+        search.threshold = yield from threshold(model, heard, spec, child(rng, "threshold"))
+        model = replace(model, threshold=search.threshold)
+        if not self.check:
+            return Finding(model, Outcome.UNVERIFIED, "no further rows were asked", search.evidence())
+        rows, asked = clear_rows(model, search.lines, self.check, spec, child(rng, "check")), model
+        held = yield Ask(rows, "check", "selection", lambda: asked)
+        if search.threshold == 0.5:
+            both = Answers.concat([heard, held.given])
+            search.threshold = yield from threshold(model, both, spec, child(rng, "threshold"))
+            model = replace(model, threshold=search.threshold)
+        return (yield from verdict(model, held, spec, search.view.coarse, search.evidence()))
+
+
+def _together(search: Search, rng: np.random.Generator) -> Generator[Ask, Answers, None]:
+    """Fit the weights to all answers, after as many further rows as that takes."""
+    model, heard = search.snapshot(), Answers.concat(search.heard).given
+    assert model is not None
+    view, spec = search.view, search.spec
+    more = missing_rows(model, view.base, heard.rows, search.link, search.paper, view.coarse)
+    if more:
+        rows = some_rows(spec, more, rng) if search.paper else spread_rows(spec, search.lines, more, rng)
+        search.heard.append((yield Ask(rows, "together", snapshot=search.snapshot)))
+    search.fitted = fitted(model, Answers.concat(search.heard).given, view.base, search.link, view.coarse)
