@@ -2,16 +2,22 @@
 
 import numpy as np
 import pytest
+from sklearn.datasets import make_classification
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
+from sklearn.neural_network import MLPClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 import filch
 from filch.attacks.auto import Auto
 from filch.attacks.logistic import Logistic
 from filch.attacks.retraining import Retraining
+from filch.attacks.texture import Texture, look
+from filch.core.answers import Answers
+from filch.core.attack import Ask, Finding, Outcome
 from filch.errors import CannotRun, UsageError
+from filch.models.kernel import KernelModel
 
 SPACE = filch.FeatureSpace.box([-1, -1, -1], [1, 1, 1])
 CHEAP = (Logistic(), Retraining(surrogate=DecisionTreeClassifier()))
@@ -69,3 +75,94 @@ def test_a_small_budget_ends_in_an_outcome(data):
         run = filch.extract(oracle, Auto(candidates=CHEAP), budget=budget)
         assert run.queries + run.selection <= budget
         assert run.outcome in ("budget_spent", "unverified", "none_fits", "approximate", "verified")
+
+
+# ── what the target is ──────────────────────────────────────────────────────────────────────────────────────
+
+WIDE = filch.FeatureSpace.box([-1.0] * 10, [1.0] * 10)
+
+
+@pytest.fixture(scope="module")
+def wide():
+    X, y = make_classification(600, 10, n_informative=6, n_redundant=0, n_classes=3, random_state=0)
+    return X / np.abs(X).max(axis=0), y
+
+
+@pytest.mark.parametrize(
+    ("kind", "winner"),
+    [
+        (MLPClassifier((5,), activation="tanh", random_state=0, max_iter=500), "Perceptron"),
+        (MLPClassifier((5,), random_state=0, max_iter=500), "PerceptronRelu"),
+        (DecisionTreeClassifier(max_depth=5, min_samples_leaf=5, random_state=0), "TreeBottomUp"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_the_class_of_a_target_is_found(wide, kind, winner):
+    oracle = filch.ModelOracle(kind.fit(*wide), WIDE)
+    run = filch.extract(oracle, "auto", budget=3_000, curve=False)
+    assert run.outcome == "verified" and run.evidence["attack"] == winner
+    prices = {name: facts["queries"] for name, facts in run.evidence["candidates"].items()}
+    assert set(prices) == {"Logistic", winner}  # texture ruled out all others
+    assert sum(prices.values()) <= run.queries + run.selection
+    assert {phase.split(":")[0] for entry in run.ledger.accounts.values() for phase in entry.phases} >= {
+        "Logistic",
+        winner,
+        "texture",
+        "held back",
+    }
+    assert filch.fidelity(oracle, run.model, n_uniform=2_000).r_unif < 0.01
+
+
+def test_a_kernel_model_is_found():
+    rng, space = np.random.default_rng(0), filch.FeatureSpace.box([-1.0] * 6, [1.0] * 6)
+    kernel = KernelModel(space, (0, 1, 2), space.sample(5, rng), rng.normal(size=(3, 5)), np.zeros(3), gamma_=0.3)
+    run = filch.extract(filch.ModelOracle(kernel, space), "auto", budget=3_000, curve=False)
+    assert run.outcome == "verified" and run.evidence["attack"] == "KernelLogistic"
+    assert "Perceptron" in run.evidence["candidates"]
+
+
+def test_a_forest_is_not_searched_for_slopes_or_for_one_tree(wide):
+    oracle = filch.ModelOracle(RandomForestClassifier(30, random_state=0).fit(*wide), WIDE)
+    candidates = (*Auto().candidates[:-1], Retraining(surrogate=DecisionTreeClassifier()))
+    run = filch.extract(oracle, Auto(candidates=candidates), budget=500, curve=False)
+    assert run.outcome == "none_fits" and run.evidence["texture"] == "steps"
+    assert set(run.evidence["candidates"]) == {"Logistic", "Retraining"}
+
+
+def test_what_others_paid_is_learned_from_where_no_row_is_left(wide):
+    class Spender(Logistic):
+        def steps(self, spec, rng, *, budget, known):
+            answers = yield Ask(spec.space.sample(budget, rng))
+            return Finding(None, Outcome.CLASS_MISMATCH, f"{len(answers)} rows were not enough")
+
+    oracle = filch.ModelOracle(RandomForestClassifier(30, random_state=0).fit(*wide), WIDE)
+    candidates = Spender(), Retraining(surrogate=DecisionTreeClassifier())
+    run = filch.extract(oracle, Auto(candidates=candidates), budget=300, curve=False)
+    assert run.queries + run.selection == 300
+    assert run.evidence["candidates"]["Retraining"]["queries"] == 0
+    assert run.evidence["attack"] == "Retraining" and run.model is not None
+
+
+@pytest.mark.parametrize(
+    ("kind", "texture"),
+    [
+        (LogisticRegression(), Texture.STRAIGHT),
+        (MLPClassifier((4,), activation="tanh", random_state=0, max_iter=500), Texture.CURVED),
+        (DecisionTreeClassifier(max_depth=2, random_state=0), Texture.STEPS),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_textures(wide, kind, texture):
+    model = kind.fit(*wide)
+    rows = WIDE.sample(30, np.random.default_rng(0))
+    steps = look(
+        filch.ModelOracle(model, WIDE).spec,
+        Answers(rows, probabilities=model.predict_proba(rows)),
+        np.random.default_rng(1),
+    )
+    ask = next(steps)
+    assert len(ask.rows) == 8 and ask.account == "selection"
+    assert ((ask.rows >= WIDE.low) & (ask.rows <= WIDE.high)).all()
+    with pytest.raises(StopIteration) as stop:
+        steps.send(Answers(ask.rows, probabilities=model.predict_proba(ask.rows)))
+    assert stop.value.value is texture

@@ -192,7 +192,9 @@ def test_needs_unrounded_probabilities_or_a_value():
             filch.extract(filch.ModelOracle(target, space, **settings), Perceptron(), budget=100)
 
 
-@pytest.mark.parametrize("wrong", [{"activation": "relu"}, {"hidden": 0}, {"check": -1}, {"rounds": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"activation": "relu"}, {"hidden": 0}, {"check": -1}, {"rounds": 0}, {"method": "luck"}]
+)
 def test_parameters_out_of_range(wrong):
     with pytest.raises(UsageError, match="Perceptron takes"):
         Perceptron(**wrong)

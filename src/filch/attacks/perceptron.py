@@ -87,12 +87,13 @@ class Perceptron:
     hidden: int | None = None
     check: int = 8
     rounds: int = 3
+    method: Literal["auto", "slopes", "scratch"] = "auto"
 
     def __post_init__(self) -> None:
         if self.activation not in ("auto", "tanh", "logistic") or (self.hidden is not None and self.hidden < 1):
             raise UsageError('Perceptron takes activation="auto", "tanh" or "logistic", and hidden ≥ 1')
-        if self.check < 0 or self.rounds < 1:
-            raise UsageError("Perceptron takes check ≥ 0 and rounds ≥ 1")
+        if self.check < 0 or self.rounds < 1 or self.method not in ("auto", "slopes", "scratch"):
+            raise UsageError('Perceptron takes check ≥ 0, rounds ≥ 1 and method="auto", "slopes" or "scratch"')
 
     def needs(self, spec: OracleSpec) -> str | None:
         """All probabilities of at least two classes, or a value; not rounded."""
@@ -134,6 +135,8 @@ class _Solver:
     net: Net | None = None
     held: Answers | None = None
     paid: int = 0
+    asked: int = 0
+    """Rows paid in the attack account."""
     loose: Answers = field(init=False)
     """Answers to rows asked beside the survey."""
 
@@ -147,6 +150,7 @@ class _Solver:
     def hear(self, ask: Ask, answers: Answers) -> None:
         self.paid += len(answers)
         if ask.account == "attack":
+            self.asked += len(answers)
             self.heard = Answers.concat([self.heard, answers.given])
             if ask.phase.startswith(_ROUND):
                 self.loose = Answers.concat([self.loose, answers.given])
@@ -155,7 +159,7 @@ class _Solver:
 
     def steps(self) -> Steps:
         survey = self.survey
-        if not self.view.continuous:
+        if not self.view.continuous or self.attack.method == "scratch":
             return (yield from self.from_scratch())
         trouble = yield from survey.span()
         trouble = doubt(self.heard, self.spec) or trouble
@@ -185,9 +189,12 @@ class _Solver:
     def from_scratch(self) -> Steps:
         """Fit a network to rows spread over the space from random starts, with twice as many rows in each round."""
         residual = math.inf
+        if self.attack.method == "slopes":
+            reason = "columns are discrete, or slopes span all of them: units cannot be told from slopes"
+            return Finding(self.snapshot(), Outcome.NO_CONVERGENCE, reason, self.evidence())
         for number in range(self.attack.rounds):
             left = self.budget - self.paid - (self.attack.check if self.held is None else 0)
-            more = min(_ROWS * self.presumed() * 2**number - self.attack.check - len(self.heard), left)
+            more = min(_ROWS * self.presumed() * 2**number - self.attack.check - self.asked, left)
             if more > 0:
                 rows = self.view.spread(more, child(self.rng, "spread", str(number)))
                 yield Ask(rows, f"{_ROUND} {number + 1}", snapshot=self.snapshot)
@@ -202,7 +209,7 @@ class _Solver:
                     None, Outcome.NO_CONVERGENCE, "answers are 0 or 1 wherever they were asked", self.evidence()
                 )
             residual = yield from self.residual()
-            if residual <= _EXACT or not self.attack.check:
+            if not _EXACT < residual < _FAR:  # a fit that is far off will not come close with twice as many rows
                 break
         return self.verdict(residual)
 

@@ -190,15 +190,18 @@ def overheard(
     steps: Generator[Ask, Answers, T],
     note: Callable[[Ask, Answers], None],
     *,
+    name: str = "",
     fallback: ExtractedModel | None = None,
 ) -> Generator[Ask, Answers, T]:
     """Pass asks and answers on, and call ``note`` with each pair; of an ask at the budget, with what was answered.
 
-    ``fallback`` stands in wherever a snapshot has no model yet.
+    ``name`` is put before the phases that the driver sees. ``fallback`` stands in wherever a snapshot has no model yet.
     """
 
     def shown(ask: Ask) -> Ask:
         own = ask.snapshot
+        if name:
+            ask = replace(ask, phase=f"{name}: {ask.phase}" if ask.phase else name)
         return ask if fallback is None else replace(ask, snapshot=lambda: (own() if own else None) or fallback)
 
     try:
