@@ -177,7 +177,7 @@ def test_same_findings_near_and_far(far: Far, flower: ModelOracle) -> None:
 
 def test_audit_over_http(flower: ModelOracle, tmp_path: Path) -> None:
     space = flower.spec.space
-    options: dict[str, Any] = {"max_queries": 60, "reveals": ["3"], "n_uniform": 60}
+    options: dict[str, Any] = {"max_queries": 60, "reveals": ["4", "3"], "n_uniform": 60}
     with serving(flower.model, space, max_batch=16) as url, connect(url, space=space, concurrency=3) as oracle:
         report = audit(oracle, out=tmp_path, **options)
         again = audit(oracle, out=tmp_path, **options)

@@ -28,7 +28,7 @@ def points_needed(units: int, scores: int) -> int:
     Examples
     --------
     >>> points_needed(20, 4), points_needed(20, 2)
-    (13, 30)
+    (11, 25)
     """
     if scores == 1:
         return max(8, units // 4)
