@@ -95,7 +95,7 @@ def test_exact_in_few_queries(classes, seed):
     model = network(space, classes, 8, seed, bias=0.3)
     oracle = filch.ModelOracle(Regressor(model), space, reveal="value") if classes is None else None
     oracle = oracle or filch.ModelOracle(Target(model), space)
-    run = filch.extract(oracle, PerceptronRelu(), budget=3 * unknowns(space, classes, 8), seed=seed, curve=False)
+    run = filch.extract(oracle, PerceptronRelu(), budget=3 * unknowns(space, classes, 8) + 8, seed=seed, curve=False)
     check_exact(oracle, run)
     assert run.evidence["hidden"] == 8
     assert run.queries <= 3 * unknowns(space, classes, 8)
@@ -207,6 +207,19 @@ def test_noise_is_named():
     run = filch.extract(oracle, PerceptronRelu(), budget=3_000, curve=False)
     assert run.outcome == "no_convergence"
     assert "differently from call to call" in run.reason
+
+
+def test_answers_in_float32_are_not_taken_for_exact_ones():
+    space = filch.FeatureSpace.box(-np.ones(4), np.ones(4))
+    model = network(space, 3, 5, 0)
+
+    class Single(Target):
+        def predict_proba(self, X):
+            return self.model.predict_proba(X).astype(np.float32)
+
+    run = filch.extract(filch.ModelOracle(Single(model), space), PerceptronRelu(), budget=3_000, curve=False)
+    assert run.outcome == "no_convergence"
+    assert "float32" in run.reason
 
 
 def test_rounding_is_noticed_without_being_told():

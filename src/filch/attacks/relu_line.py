@@ -1,7 +1,8 @@
 """All kinks of a piecewise linear map along a line: where its slope changes, and by how much.
 
-Each probe is a pair of close rows: a score and a slope. Where the pieces at the two ends of an interval meet in one
-point, and rows on either side of it agree, there is one kink; else the interval is cut at a new probe.
+Each probe is three close rows in line: a score and a slope, unless they show a kink between them. Where the pieces at
+the two ends of an interval meet in one point, and rows on either side of it agree, there is one kink; else the interval
+is cut at a new probe.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from filch.core.answers import Answers
 from filch.core.features import Rows
 
 Floats = npt.NDArray[np.float64]
-_REACHES = 1.0, 3.0, 10.0, 30.0, 100.0, 300.0  # half ranges from the start of a line at which it is first probed
+_REACHES = 3.0, 10.0, 30.0, 100.0, 300.0  # half ranges from the start of a line at which it is first probed
 _PAIR = 1e-4  # of an interval between the rows of a probe
+_CUTS = 0.5, 0.43, 0.59  # of an interval, where it is cut: in turn, lest a probe that failed be asked once more
 _SURE = 8.0  # times the noise: what is no noise
 _AGAIN, _SHORTER = 6, 0.7  # times that refused steps are asked again, and how much shorter each time
 _LEVELS = 40  # of cuts
-_CURVED = 2  # probes with three rows that are not in line, of the first ones: more of them show a curve
+_CURVED = 2  # of the first probes whose rows are not in line: more of them show a curve
 _BESIDE = 1e-2  # of the way from a kink to the nearer end of its interval, to the rows that prove it
-_EDGE = 1e-3  # of a probe's length: so close to its rows are kinks that it makes out of one between them
 _SHORTEST = 1e-9  # an interval is not cut further
 _HOPELESS = 12  # levels after which most intervals should hold no kink, or one
 
@@ -39,8 +40,6 @@ class Probe:
     slope: Floats
     noise: float
     drift: float
-    pair: float
-    """From t to the further row."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,36 +107,28 @@ def search_line(
         assert answers is not None
         return scores(view.hear(answers))
 
-    def probe(places: Floats, pairs: Floats) -> Generator[Rows, Answers | None, list[Probe | None]]:
-        heard = yield from ask(np.column_stack([places, places + pairs]).reshape(-1))
-        # The distance as it was rounded, not as it was meant.
-        apart = np.linalg.norm((heard.points[1::2] - heard.points[::2])[:, view.numeric], axis=1)
-        pairs = np.sign(pairs) * apart / np.linalg.norm(way)
-        slopes = (heard.scores[1::2] - heard.scores[::2]) / pairs[:, None]
-        noise = np.maximum(heard.noise[1::2], heard.noise[::2])
-        drift = 2 * noise / np.abs(pairs) + slop
-        far = noise + slop * (1 + np.abs(places))
-        found = zip(places, heard.scores[::2], slopes, far, drift, pairs, strict=True)
-        return [Probe(*one) if np.isfinite(one[3]) and one[4] > 0 else None for one in found]
+    def probe(places: Floats, pairs: Floats) -> Generator[Rows, Answers | None, tuple[list[Probe | None], int]]:
+        heard = yield from ask((places[:, None] + pairs[:, None] * np.array([-1.0, 0.0, 1.0])).reshape(-1))
+        # Places as they were rounded, not as they were meant.
+        at = (heard.points - origin)[:, view.numeric] @ way / (way @ way)
+        t, score, noise = at.reshape(-1, 3), heard.scores.reshape(-1, 3, view.outputs), heard.noise.reshape(-1, 3)
+        noise = noise.max(axis=1)
+        usable = np.isfinite(noise) & (t[:, 2] > t[:, 0])
+        span = np.where(usable, t[:, 2] - t[:, 0], 1.0)
+        slope = (score[:, 2] - score[:, 0]) / span[:, None]
+        bent = np.abs(score[:, 1] - score[:, 0] - slope * (t[:, 1] - t[:, 0])[:, None]).max(axis=1)
+        curved = usable & (bent > _SURE * (2 * noise + slop * span))
+        far, drift = noise + slop * (1 + np.abs(t[:, 1])), 2 * noise / span + slop
+        found = zip(t[:, 1], score[:, 1], slope, far, drift, strict=True)
+        good = usable & ~curved
+        return [Probe(*one) if fine else None for one, fine in zip(found, good, strict=True)], int(curved.sum())
 
-    asked = 0
-    outside = np.array([-t for t in reversed(_REACHES)] + [*_REACHES])
-    probes = yield from probe(outside, np.sign(outside) * -_PAIR * np.abs(outside))
-    asked += 2 * len(outside)
-    inner = np.linspace(-0.9, 0.9, 6)
-    triples = yield from ask(np.column_stack([inner - _PAIR, inner, inner + _PAIR]).reshape(-1))
-    asked += len(triples.points)
-    bent = triples.scores[::3] - 2 * triples.scores[1::3] + triples.scores[2::3]
-    noise = triples.noise.reshape(-1, 3).max(axis=1) + slop * _PAIR
-    curved = np.abs(bent).max(axis=1) > _SURE * 4 * noise
-    usable = np.isfinite(noise)
-    if (curved & usable).sum() > _CURVED:
+    origin = view.points(start[None])[0]
+    outer, inner = np.array([*(-t for t in _REACHES), *_REACHES]), np.linspace(-0.9, 0.9, 6)
+    probes, bends = yield from probe(np.concatenate([outer, inner]), _PAIR * np.concatenate([np.abs(outer), inner**0]))
+    asked = 3 * len(probes)
+    if bends > _CURVED:
         return Line(start, way, curved=True)
-    slopes = (triples.scores[2::3] - triples.scores[::3]) / (2 * _PAIR)
-    probes += [
-        Probe(inner[i], triples.scores[1 + 3 * i], slopes[i], noise[i] + 2 * slop, noise[i] / _PAIR + slop, 0.0)
-        for i in np.flatnonzero(usable & ~curved)
-    ]
     nodes = sorted((one for one in probes if one is not None), key=lambda one: one.t)
     if len(nodes) < 2:
         return Line(start, way, open=1)
@@ -170,22 +161,20 @@ def search_line(
             break
         if level >= _HOPELESS and len(cut) > 2 * (len(kinks) + 1):
             return Line(start, way, curved=True)
-        if asked + 2 * len(cut) > most:
+        if asked + 3 * len(cut) > most:
             given_up += len(cut)
             break
-        middles = np.array([(left.t + right.t) / 2 for left, right in cut])
-        lengths = np.array([right.t - left.t for left, right in cut])
-        fresh = yield from probe(middles, _PAIR * lengths)
-        probes += fresh
-        asked += 2 * len(cut)
+        starts, lengths = np.array([left.t for left, _ in cut]), np.array([right.t - left.t for left, right in cut])
+        fresh, _ = yield from probe(starts + _CUTS[level % len(_CUTS)] * lengths, _PAIR * lengths)
+        asked += 3 * len(cut)
         for (left, right), node, length in zip(cut, fresh, lengths, strict=True):
-            if node is None or length < _SHORTEST * max(1.0, abs(left.t)):
+            if length < _SHORTEST * max(1.0, abs(left.t)):
                 given_up += 1
             else:
-                todo += [(left, node), (node, right)]
+                todo += [(left, right)] if node is None else [(left, node), (node, right)]
     else:
         given_up += len(todo)
-    kinks = _mended(sorted(kinks, key=lambda one: one[0]), [one for one in probes if one is not None])
+    kinks.sort(key=lambda one: one[0])
     places = np.array([place for place, _ in kinks])
     jumps = np.array([jump for _, jump in kinks]).reshape(len(kinks), view.outputs)
     return Line(start, way, places, jumps, nodes[0].t, nodes[-1].t, open=given_up)
@@ -236,27 +225,6 @@ def gradient(view: View, start: Rows, step: float, scores: Scores) -> Generator[
         if not len(missing):
             return Gradient(base.points[0], base.scores[0], slopes)
     return None
-
-
-def _mended(kinks: list[tuple[float, Floats]], probes: list[Probe]) -> list[tuple[float, Floats]]:
-    """A kink between the two rows of a probe shows as one at each of them: make them one again."""
-    inside = {
-        number
-        for one in probes
-        for number, ((first, _), (second, _)) in enumerate(itertools.pairwise(kinks))
-        if max(abs(first - min(one.t, one.t + one.pair)), abs(second - max(one.t, one.t + one.pair)))
-        <= _EDGE * abs(one.pair)
-    }
-    found = list[tuple[float, Floats]]()
-    for number, (place, jump) in enumerate(kinks):
-        if number - 1 in inside:
-            before, half = found.pop()
-            lengths = float(np.linalg.norm(half)), float(np.linalg.norm(jump))
-            share = lengths[1] / max(1e-300, lengths[0] + lengths[1])
-            found.append((before + share * (place - before), half + jump))
-        else:
-            found.append((place, jump))
-    return found
 
 
 def _straight(left: Probe, right: Probe) -> bool:

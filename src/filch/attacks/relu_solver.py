@@ -290,8 +290,9 @@ class Solver:
             return Finding(None, Outcome.NO_CONVERGENCE, "every row was refused", self.evidence())
         if (why := doubt(answers, self.spec)) is not None:
             return Finding(self.best(), Outcome.CLASS_MISMATCH, f"{why}: the target gives none", self.evidence())
-        if resolution(answers, self.spec) > 1e-12:
-            reason = 'answers are rounded, which hides the slopes that it measures; try "perceptron-sgd"'
+        if resolution(answers, self.spec) > 1e-12 or self.view.single:
+            digits = "carry the digits of float32 only" if self.view.single else "are rounded"
+            reason = f'answers {digits}, which hides the slopes that it measures; try "perceptron-sgd"'
             return Finding(self.best(), Outcome.NO_CONVERGENCE, reason, self.evidence())
         return None
 
@@ -340,8 +341,7 @@ class Solver:
             off = float(distances(model, held).max())
         evidence["residual"] = off
         checked = f"{len(held)} further rows differ by at most {off:.1e}"
-        tolerance = _EXACT if not self.view.single else 1e-3
-        if off <= tolerance:
+        if off <= _EXACT:
             reason = f"{checked}: a network of {evidence['hidden']} ReLU units"
             return Finding(model, Outcome.VERIFIED, reason, evidence)
         return Finding(model, Outcome.CLASS_MISMATCH, f"{checked}: no ReLU network with one hidden layer", evidence)
