@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from filch.paper import appendix_d, binary_lr, faces, figure2, figure7, rounded_trees, table4, table6
+from filch.paper import appendix_d, bigml, binary_lr, faces, figure2, figure7, rounded_trees, table4, table6
 from filch.paper.gallery import Gallery, Section
 from filch.paper.tables import Row, Spread, Table
 
@@ -58,6 +58,11 @@ def studies() -> Mapping[str, Reproduction]:
             "a softmax model copied by models of other classes (App. D); takes minutes a seed",
             appendix_d.DATASETS,
             appendix_d.run,
+        ),
+        "bigml": Reproduction(
+            "trees at an emulated BigML, through its own client, with prices and times (§5.1); needs filch[bigml]",
+            bigml.DATASETS,
+            bigml.run,
         ),
         "binary-lr": Reproduction(
             "binary logistic regression on every two-class data set (§4.1.1)", binary_lr.DATASETS, binary_lr.run

@@ -49,6 +49,9 @@ class Account:
         if self.price < 0 or (self.credits is not None and self.credits < 0):
             raise UsageError("credits and the price of a prediction must be at least 0")
 
+    def __reduce__(self) -> tuple[type[Account], tuple[str, str, float | None, float]]:
+        return Account, (self.username, self.api_key, self.credits, self.price)
+
     def admits(self, query: Mapping[str, str]) -> bool:
         """Whether a request's query string names the user and the key."""
         pairs = ((query.get("username", ""), self.username), (query.get("api_key", ""), self.api_key))

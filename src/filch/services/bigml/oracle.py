@@ -20,6 +20,7 @@ from typing import Any
 
 from filch.core.oracle import Batch, Reply
 from filch.errors import NotAuthorized, Rejected, ServiceError, Unreachable, UsageError
+from filch.services.bigml.account import Account
 from filch.services.bigml.codec import PublicModel, public_model
 from filch.services.client import refused
 from filch.services.pool import answered
@@ -51,6 +52,7 @@ def connect_bigml(
     attempts: int = 5,
     rate: float | None = None,
     authorized_by: str | None = None,
+    account: Account | None = None,
 ) -> BigMLOracle:
     """Make an oracle of a model at BigML, or at an emulated BigML.
 
@@ -80,6 +82,8 @@ def connect_bigml(
         The most requests a second.
     authorized_by : str, optional
         Who authorizes the audit of a host that is not this machine.
+    account : Account, optional
+        The user and key of an emulated service that this program runs; not those in the environment.
 
     Raises
     ------
@@ -103,7 +107,7 @@ def connect_bigml(
     domain, resource = parsed(address)
     if not is_loopback(_host(domain)) and not (authorized_by or "").strip():
         raise NotAuthorized(f"{domain} is not this machine: say who authorizes the audit with --i-am-authorized NAME")
-    caller = _Caller(_client(domain), domain, timeout, attempts, rate)
+    caller = _Caller(_client(domain, account), domain, timeout, attempts, rate)
     document = caller.call(lambda client: client.get_resource(resource))
     return BigMLOracle(
         public_model(document["object"], reveal=reveal, omission=omission),
@@ -302,30 +306,31 @@ def _host(domain: str) -> str:
     return domain.rpartition(":")[0].strip("[]") if domain.rpartition(":")[2].isdecimal() else domain.strip("[]")
 
 
-def _client(domain: str) -> Any:
-    """BigML's client, for a domain and the user in the environment."""
+def _client(domain: str, account: Account | None) -> Any:
+    """BigML's client, for a domain and a user, by default the one in the environment."""
     try:
         from bigml.api import BigML
         from bigml.domain import Domain
     except ImportError as error:
         raise UsageError(_INSTALL) from error
-    pair = {}
-    for argument, variable in {"username": "BIGML_USERNAME", "api_key": "BIGML_API_KEY"}.items():
-        pair[argument] = os.environ.get(variable, "").strip()
-        if not pair[argument]:
-            raise UsageError(
-                f"the environment variable {variable} is not set: BigML's client takes user and key from it"
-            )
+    user, key = (account.username, account.api_key) if account else map(_variable, ("BIGML_USERNAME", "BIGML_API_KEY"))
     near = is_loopback(_host(domain))
     protocol = "http" if near else os.environ.get("BIGML_PROTOCOL") or "https"
     captured = warnings.showwarning
-    client = BigML(**pair, domain=Domain(domain=domain, protocol=protocol, verify=None if near else True))
+    client = BigML(user, key, domain=Domain(domain=domain, protocol=protocol, verify=None if near else True))
     if warnings.showwarning is not captured:
         logging.captureWarnings(False)  # the client turns it on for the whole process
     logger = logging.getLogger("BigML")
     if not any(isinstance(f, _Quiet) for f in logger.filters):
         logger.addFilter(_Quiet())
     return client
+
+
+def _variable(name: str) -> str:
+    value = os.environ.get(name, "").strip()
+    if not value:
+        raise UsageError(f"the environment variable {name} is not set: BigML's client takes user and key from it")
+    return value
 
 
 class _Quiet(logging.Filter):

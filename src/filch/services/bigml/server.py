@@ -13,7 +13,7 @@ import hashlib
 import itertools
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from filch.errors import UsageError
 from filch.models.tree import TreeModel
 from filch.services.bigml.account import Account
 from filch.services.bigml.resources import Served, document, served
+from filch.services.process import running
 from filch.services.server import listening
 
 _log = logging.getLogger(__name__)
@@ -214,6 +215,36 @@ def serve_bigml(
             on_ready(f"bigml://{name}:{listener.getsockname()[1]}/{model.resource}")
         config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", server_header=False)
         uvicorn.Server(config).run(sockets=[listener])
+
+
+@contextlib.contextmanager
+def serving_bigml(source: str | Path | Mapping[str, Any] | TreeModel, **options: Any) -> Iterator[str]:
+    """Serve a model as BigML does from another process, for as long as the context lasts.
+
+    Parameters
+    ----------
+    source, options
+        As for `serve_bigml`. Pass an ``account``, whose key the client must know.
+
+    Yields
+    ------
+    str
+        The model's address.
+
+    Raises
+    ------
+    UsageError
+        What `serve_bigml` raises.
+    ServiceError
+        The process did not start.
+
+    Examples
+    --------
+    >>> with serving_bigml("tree.json", account=account) as address:  # doctest: +SKIP
+    ...     oracle = connect_bigml(address, account=account)
+    """
+    with running(serve_bigml, source, **options) as address:
+        yield address
 
 
 def _described(field: Mapping[str, Any]) -> dict[str, Any]:
