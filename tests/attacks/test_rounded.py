@@ -143,8 +143,8 @@ def test_the_highest_probabilities_are_enough(reveal, most, seed):
 def test_top_k_of_more_classes(k, seed):
     rng = np.random.default_rng(seed)
     space = filch.FeatureSpace.box(np.full(6, -1.0), np.full(6, 1.0))
-    labels = (rng.normal(size=(400, 6)) @ rng.normal(size=(6, 5))).argmax(axis=1)
-    model = LogisticRegression(max_iter=1_000).fit(rng.uniform(-1, 1, size=(400, 6)), labels)
+    records = rng.uniform(-1, 1, size=(400, 6))
+    model = LogisticRegression(max_iter=1_000).fit(records, (records @ rng.normal(size=(6, 5))).argmax(axis=1))
     oracle = filch.ModelOracle(model, space, reveal=f"top-{k}")
     run = filch.extract(oracle, Logistic(), budget=600, seed=seed)
     assert run.outcome == "verified", run.reason

@@ -53,7 +53,7 @@ class Logistic:
     ----------
     link : {"auto", "softmax", "ovr"}, default "auto"
         Softmax or one-vs-rest; "auto" tries the softmax first, and pays further rows only if it does not fit. With two
-        classes both are the binary model.
+        classes both are the binary model; with the k highest of unrounded probabilities "auto" is the softmax.
     check : int, default 8
         Further rows that every fit is held against; 0 leaves the outcome unverified.
     most : int, default 100

@@ -41,9 +41,9 @@ _FIRST, _GROWTH = (
     0.25,
 )  # the first batch is an eighth of the unknowns of a score; a later one a quarter of all so far
 _ENOUGH = 1e-5  # deviation of a margin at which no label is in doubt, or …
-_KNOWN = 10.0  # times the resolution: of answers that are not rounded, enough to solve from,
-_EXACT = 1e-6  # and how closely the solution has to agree with further ones
-_STEPS = 4  # of that solution
+_EXACT = 1e-6  # how closely the solution of answers that are not rounded has to agree with further ones
+_SOLVED = 1e-9  # and with those that it was made from
+_STEPS = 12  # to that solution
 _FINE = 0.02  # … this part of the resolution, if that is less
 
 
@@ -80,6 +80,7 @@ class Rounded:
     exact: bool = False
     paid: int = 0
     learned: int = 0
+    solution: Floats | None = None  # weights that give all answers, where these are not rounded
     fitted: dict[Link, tuple[int, Floats, Floats]] = field(default_factory=dict)
     """By link: so many answers, their likely weights, and those of least squares."""
 
@@ -161,8 +162,8 @@ class Rounded:
             return self.spec.space.sample(count, rng)
         telling = Telling(self.design, self.belief, self.resolution, self.shown)
         rows, deviation = telling.rows(count, rng, self.heard.rows)
-        enough = _KNOWN * self.resolution if self.exact else min(_ENOUGH, _FINE * self.resolution)
-        return rows[: 0 if deviation < enough else count]
+        known = self.solution is not None if self.exact else deviation < min(_ENOUGH, _FINE * self.resolution)
+        return rows[: 0 if known else count]
 
     # ── the fit ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -171,10 +172,15 @@ class Rounded:
         if self.learned == len(self.heard):
             return True
         answers, self.learned = self.heard[self.learned :], len(self.heard)
-        if self.belief is not None and self.take_in(self.belief, answers, self.shape):
-            return True
         told = min(self.shown, self.spec.n_classes - 1)  # equations of a row
         over = len(self.heard) * told > _OVER * self.design.size * (self.spec.n_classes - 1)
+        fits = self.belief is not None and self.take_in(self.belief, answers, self.shape)
+        if self.exact and self.belief is not None and over:
+            starts = self.belief.weights, np.zeros_like(self.belief.weights)
+            solutions = (self.solved(self.belief, start) for start in starts)
+            self.solution = next((found for found in solutions if found is not None), None)
+        if fits or self.exact:
+            return True
         if self.shape == "softmax" and self.link == "auto" and over:
             other = self.fresh("ovr")
             if other is not None and self.take_in(other, self.heard, "ovr"):
@@ -194,7 +200,8 @@ class Rounded:
         if hidden(self.spec) == 1:  # the lowest one was filled in, and has the errors of all others
             off[np.arange(len(off)), shown.argmin(axis=1)] *= self.spec.n_classes - 1
         belief.hear(self.design.matrix(answers.rows), *bounds(shown, off))
-        return belief.settle(lambda: self.squares(link))
+        # Least squares have to guess what is hidden, and then are no place to begin from.
+        return belief.settle(None if hidden(self.spec) > 1 else lambda: self.squares(link))
 
     def off(self, link: Link) -> float:
         """How far the least squares of a link are from what was heard, on average."""
@@ -226,26 +233,38 @@ class Rounded:
         """The best model so far."""
         if not self.learned:
             return None
+        if self.solution is not None:
+            return self.model(self.solution, self.shape)
         if self.belief is None or not self.belief.consistent:
             return self.model(self.squares(self.shape), self.shape)
-        return self.model(self.polished(self.belief) if self.exact else self.belief.weights, self.shape)
+        return self.model(self.belief.weights, self.shape)
 
-    def polished(self, belief: Belief) -> Floats:
-        """Gauss–Newton steps to weights that give unrounded answers to float precision."""
+    def solved(self, belief: Belief, weights: Floats) -> Floats | None:
+        """Weights that give all answers to float precision, by Gauss–Newton steps; None if they lead to none."""
         shown = self.heard.probabilities
         assert shown is not None
         given = (shown > 0.0) & (shown < 1.0)
         trust = (shown * (1.0 - shown))[given]  # a probability's last digit counts for so much less in its logit
         wanted = np.log(shown[given]) - np.log1p(-shown[given])
         matrix = self.design.matrix(self.heard.rows)
-        weights = belief.weights
-        for _ in range(_STEPS):
+
+        def misfit(weights: Floats) -> tuple[Floats, Floats]:
             logit, slopes = logits(matrix @ weights, one_vs_rest=belief.one_vs_rest)
-            ways = (slopes @ belief.basis)[given] * trust[:, None]
+            return trust * (wanted - logit[given]), (slopes @ belief.basis)[given] * trust[:, None]
+
+        off, ways = misfit(weights)
+        for _ in range(_STEPS if len(off) else 0):
             jacobian = (ways[:, :, None] * matrix[np.nonzero(given)[0], None, :]).reshape(len(ways), -1)
-            step = linalg.lstsq(jacobian, trust * (wanted - logit[given]), lapack_driver="gelsy", check_finite=False)[0]
-            weights = weights + step.reshape(belief.axes, -1).T @ belief.basis.T
-        return np.asarray(weights)
+            step = linalg.lstsq(jacobian, off, lapack_driver="gelsy", check_finite=False)[0]
+            way = step.reshape(belief.axes, -1).T @ belief.basis.T
+            for length in 0.5 ** np.arange(6):
+                tried = misfit(weights + length * way)
+                if (tried[0] ** 2).sum() < (off**2).sum():
+                    break
+            else:
+                break
+            weights, (off, ways) = weights + length * way, tried
+        return weights if np.abs(off).max(initial=np.inf if not len(off) else 0.0) < _SOLVED else None
 
     # ── how far to trust it ─────────────────────────────────────────────────────────────────────────────
 
@@ -270,5 +289,8 @@ class Rounded:
         allowed = _EXACT if self.exact else self.tolerance
         if residual <= allowed:
             return Finding(model, Outcome.VERIFIED, f"{checked}: a {self.shape} model", self.evidence(residual))
+        if self.exact and self.solution is None:
+            reason = f"no weights were found that give all answers; {checked}"
+            return Finding(model, Outcome.NO_CONVERGENCE, reason, self.evidence(residual))
         reason = f"{checked}, more than the {allowed:.1e} that the answers resolve: no {self.shape} model of "
         return Finding(model, Outcome.CLASS_MISMATCH, f"{reason}these columns", self.evidence(residual))

@@ -67,7 +67,7 @@ class Telling:
         if self.design.omission:
             leave = child(rng, "omit").random(rows.shape) < _OMIT
             rows[leave & self.design.space.categorical] = np.nan
-        return self._on_thresholds(rows)
+        return self._on_thresholds(rows) if len(self.belief.design) else rows
 
     def _scores(self, rows: Rows) -> Floats:
         return np.asarray(self.design.matrix(rows) @ self.belief.weights)
@@ -222,6 +222,8 @@ class Telling:
         for axis in range(belief.axes):
             features += way[:, axis, None] * (matrix @ root[axis * size : (axis + 1) * size])
         deviation = np.sqrt((features**2).sum(axis=1))
+        if not len(belief.design):  # the first rows are the same however answers are rounded: an audit asks them once
+            return features, deviation
         margin = scores[every, order[:, 0]] - scores[every, order[:, 1]]
         nodes, shares = _NODES
         likely = margin[:, None] + deviation[:, None] * nodes
