@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.integrate import simpson
+from scipy.special import expit
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -41,6 +42,33 @@ def test_one_vs_rest_is_recognised(seed):
     assert filch.fidelity(oracle, run.model).r_unif <= 1e-3
 
 
+class Normalised:
+    """A one-vs-rest model that rounds each score, makes them sum to 1, and rounds again, as BigML's does."""
+
+    classes_ = OVR.classes_
+
+    def __init__(self, decimals):
+        self.decimals = decimals
+
+    def predict_proba(self, X):
+        scores = np.round(
+            expit(np.column_stack([part.decision_function(X) for part in OVR.estimators_])), self.decimals
+        )
+        return np.round(scores / scores.sum(axis=1, keepdims=True), self.decimals)
+
+    def predict(self, X):
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("decimals", [3, 5])
+def test_scores_that_were_normalised_after_rounding(decimals, seed):
+    oracle = filch.ModelOracle(Normalised(decimals), SPACE)
+    run = filch.extract(oracle, Logistic(), budget=300, seed=seed)
+    assert run.outcome == "verified" and run.model.link == "ovr", run.reason
+    assert filch.fidelity(filch.ModelOracle(OVR, SPACE), run.model).r_tv_unif < 10.0**-decimals
+
+
 @pytest.mark.parametrize("link", ["logistic", "softmax"])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_categories_integers_and_constants(link, seed):
@@ -65,6 +93,12 @@ def test_another_class_of_model_is_noticed(seed):
     run = filch.extract(filch.ModelOracle(forest, SPACE, decimals=2), Logistic(), budget=400, seed=seed)
     assert run.outcome == "class_mismatch" and run.model is not None
     assert run.queries < 300
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_too_few_rows_are_no_mismatch(seed):
+    run = filch.extract(filch.ModelOracle(SOFTMAX, SPACE, decimals=2), Logistic(), budget=3 + 8, seed=seed)
+    assert run.outcome == "budget_spent" and "more rows are needed" in run.reason
 
 
 @pytest.mark.parametrize("model", [SOFTMAX, OVR])

@@ -121,6 +121,13 @@ class Belief:
                 found[:, i, j] = found[:, j, i] = ((design @ blocks[i, :, j]) * design).sum(axis=1)
         return found
 
+    def allows(self, design: Floats, low: Floats, high: Floats) -> bool:
+        """Whether bounds on the logits of further rows are within four deviations of what is believed of them."""
+        logit, slopes = logits(design @ self.weights, one_vs_rest=self.one_vs_rest)
+        slopes = slopes @ self.basis
+        deviation = np.sqrt(np.maximum(np.einsum("nci,nij,ncj->nc", slopes, self.spread(design), slopes), 0.0))
+        return bool((np.maximum(low - logit, logit - high) <= 4.0 * deviation + 1e-9).all())
+
     def settle(self, rough: Callable[[], Floats] | None = None) -> bool:
         """Work what was heard into the distribution; whether weights meet all bounds, or nearly.
 

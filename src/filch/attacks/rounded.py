@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 from scipy import linalg
+from scipy.special import expit
 
 from filch.attacks.belief import Belief, bounds, logits
 from filch.attacks.design import Design
@@ -43,6 +44,7 @@ _FIRST, _GROWTH = (
 _ENOUGH = 1e-5  # deviation of a margin at which no label is in doubt, or …
 _EXACT = 1e-6  # how closely the solution of answers that are not rounded has to agree with further ones
 _SOLVED = 1e-9  # and with those that it was made from
+_SAFE = 0.9  # share of the estimated sum of a row's scores that is relied upon
 _STEPS = 12  # to that solution
 _FINE = 0.02  # … this part of the resolution, if that is less
 
@@ -78,6 +80,7 @@ class Rounded:
     check: int = 8
     most: int = 100
     exact: bool = False
+    normalised: bool = False  # whether one-vs-rest scores seem to be rounded before they are made to sum to 1
     paid: int = 0
     learned: int = 0
     solution: Floats | None = None  # weights that give all answers, where these are not rounded
@@ -181,16 +184,27 @@ class Rounded:
             self.solution = next((found for found in solutions if found is not None), None)
         if fits or self.exact:
             return True
-        if self.shape == "softmax" and self.link == "auto" and over:
-            other = self.fresh("ovr")
-            if other is not None and self.take_in(other, self.heard, "ovr"):
-                self.shape, self.belief = "ovr", other
-            elif self.wide and self.off("softmax") > _MISFIT * self.tolerance >= self.off("ovr"):
-                self.shape = "ovr"
-            if self.shape == "ovr":
-                return True
+        if over and self.turned():
+            return True
         few = self.belief is not None and len(self.heard) <= _FEW * self.design.size
         return few or self.off(self.shape) <= _MISFIT * self.tolerance
+
+    def turned(self) -> bool:
+        """Whether one-vs-rest fits where a softmax does not, perhaps of scores rounded one by one."""
+        if self.shape == "logistic" or (self.shape == "softmax" and self.link != "auto"):
+            return False
+        if self.wide:
+            fits = self.shape == "softmax" and self.off("softmax") > _MISFIT * self.tolerance >= self.off("ovr")
+            self.shape = "ovr" if fits else self.shape
+            return fits
+        for normalised in (False, True) if self.shape == "softmax" else (True,):
+            self.normalised = normalised
+            other = self.fresh("ovr")
+            assert other is not None
+            if self.take_in(other, self.heard, "ovr"):
+                self.shape, self.belief = "ovr", other
+                return True
+        return False
 
     def take_in(self, belief: Belief, answers: Answers, link: Link) -> bool:
         """Add answers to a belief; whether it is consistent."""
@@ -199,9 +213,16 @@ class Rounded:
         off = np.full_like(shown, self.resolution)
         if hidden(self.spec) == 1:  # the lowest one was filled in, and has the errors of all others
             off[np.arange(len(off)), shown.argmin(axis=1)] *= self.spec.n_classes - 1
+        if self.normalised and link == "ovr":  # each σ was rounded, and all of them divided by their sum
+            total = expit(self.design.matrix(answers.rows) @ self.likely(belief)).sum(axis=1, keepdims=True)
+            off += self.resolution * (1 + (self.spec.n_classes - 2) * shown) / np.maximum(_SAFE * total, 1e-3)
         belief.hear(self.design.matrix(answers.rows), *bounds(shown, off))
         # Least squares have to guess what is hidden, and then are no place to begin from.
         return belief.settle(None if hidden(self.spec) > 1 else lambda: self.squares(link))
+
+    def likely(self, belief: Belief) -> Floats:
+        """Weights (p, c) of one-vs-rest: those believed in, or of least squares where nothing is."""
+        return belief.weights if len(belief.design) and belief.consistent else self.squares("ovr")
 
     def off(self, link: Link) -> float:
         """How far the least squares of a link are from what was heard, on average."""
@@ -266,6 +287,13 @@ class Rounded:
             weights, (off, ways) = weights + length * way, tried
         return weights if np.abs(off).max(initial=np.inf if not len(off) else 0.0) < _SOLVED else None
 
+    def vague(self, held: Answers) -> bool:
+        """Whether what is held back is within what the belief leaves open, though the model is not close to it."""
+        if self.belief is None or not self.belief.consistent or held.probabilities is None:
+            return False
+        low, high = bounds(held.probabilities, self.resolution)
+        return self.belief.allows(self.design.matrix(held.rows), low, high)
+
     # ── how far to trust it ─────────────────────────────────────────────────────────────────────────────
 
     def evidence(self, residual: float = math.inf) -> dict[str, object]:
@@ -292,5 +320,8 @@ class Rounded:
         if self.exact and self.solution is None:
             reason = f"no weights were found that give all answers; {checked}"
             return Finding(model, Outcome.NO_CONVERGENCE, reason, self.evidence(residual))
+        if self.vague(held):
+            reason = f"{checked}, no more than the answers so far leave open: more rows are needed"
+            return Finding(model, Outcome.BUDGET_SPENT, reason, self.evidence(residual))
         reason = f"{checked}, more than the {allowed:.1e} that the answers resolve: no {self.shape} model of "
         return Finding(model, Outcome.CLASS_MISMATCH, f"{reason}these columns", self.evidence(residual))
