@@ -12,8 +12,8 @@ from sklearn.svm import SVC
 
 import filch
 from filch.attacks.perceptron_relu import PerceptronRelu
-from filch.attacks.relu_algebra import merged, oriented
-from filch.attacks.relu_view import Units, View, always_on
+from filch.attacks.relu_algebra import merged, oriented, polish
+from filch.attacks.relu_view import Heard, Units, View, always_on
 from filch.errors import CannotRun, UsageError
 from filch.models.perceptron import PerceptronModel
 
@@ -293,6 +293,17 @@ def test_an_affine_part_that_is_only_the_orientation_of_units_vanishes():
     found, constant = oriented(hidden)
     assert constant
     np.testing.assert_allclose(found.scores(points), units.scores(points), atol=1e-9)
+
+
+def test_steps_by_iteration_are_those_of_the_normal_equations(monkeypatch):
+    rng = np.random.default_rng(0)
+    units, points = random_units(rng), rng.normal(size=(200, 5))
+    heard = Heard(points, units.scores(points), np.full(200, 1e-15))
+    near = Units(units.affine + 1e-6, units.inner * (1 + 1e-6 * rng.normal(size=units.inner.shape)), units.outer)
+    for dense in (4_000, 1):
+        monkeypatch.setattr("filch.attacks.relu_algebra._DENSE", dense)
+        found = polish(near, heard, bent=False)
+        np.testing.assert_allclose(found.scores(points), heard.scores, atol=1e-12)
 
 
 def test_contrasts_are_orthonormal():

@@ -15,6 +15,7 @@ from benchmarks import memory
 from benchmarks.extraction import bound
 
 from filch.attacks.logistic import Logistic
+from filch.attacks.perceptron_relu import PerceptronRelu
 from filch.paper import Row, binary_lr, faces, figure2, table4, table6
 from filch.paper.compare import OURS, PAPERS, measure
 from filch.paper.targets import Inputs, Kind, target
@@ -123,3 +124,14 @@ def test_trees() -> None:
     assert mean["bottom-up", True] <= 0.35 and mean["bottom-up", False] <= 0.5
     assert geometric_mean(shares["top-down, fields", True] + shares["top-down, fields", False]) <= 0.35
     assert geometric_mean(shares["top-down", True] + shares["top-down", False]) <= 0.45
+
+
+@pytest.mark.parametrize("dataset", table4.DATASETS)
+def test_relu_networks(dataset: str) -> None:
+    row = measure(target(dataset, "mlp-relu"), PerceptronRelu(), OURS, "one-hot")
+    assert row.note == "verified"
+    assert row.queries.worst <= 3 * row.unknowns
+    assert row.r_test is not None and row.r_test.worst == 0.0
+    assert row.r_unif is not None and row.r_unif.worst == 0.0
+    assert row.r_tv_test is not None and row.r_tv_test.worst <= 1e-6
+    assert row.r_tv_unif is not None and row.r_tv_unif.worst <= 1e-6

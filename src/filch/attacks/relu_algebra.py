@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy import linalg
+from scipy.sparse.linalg import LinearOperator, lsmr
 
 from filch.attacks.relu_line import Line
 from filch.attacks.relu_view import Heard, Units
@@ -19,6 +20,7 @@ Floats = npt.NDArray[np.float64]
 _WIDEST = 1.0  # a cell need not be wider, in steps of its line
 _SOUND = 30.0  # a selection of cells may be so many times worse conditioned than all of them
 _NEAR = 1e-6  # of a unit's inputs: whether it is on is not certain
+_DENSE, _STEPS = 4_000, 2_000  # unknowns of normal equations, and steps of the iteration where there are more
 _DAMPING = 1e-15
 _SAME = 1e-6  # normals of length 1 that differ by less are one
 _CHUNK = 4_000_000  # entries of a Jacobian that are held at once
@@ -198,32 +200,87 @@ def _step(units: Units, heard: Heard, bent: bool) -> Units:
     weights = weights / weights.max(initial=1e-300)
     off = heard.scores - units.scores(heard.points)
     free = points[:, -1:] if bent else points
-    total = k * size + k * m + free.shape[1] * m
-    normal, right = np.zeros((total, total)), np.zeros(total)
-    chunk = max(1, _CHUNK // (total * m))
-    for start in range(0, len(points), chunk):
-        part = slice(start, start + chunk)
-        on = np.maximum(inputs[part], 0.0)
-        active = (inputs[part] > 0) * weights[part, None]
-        rows = len(on)
-        jacobian = np.empty((rows, m, total))
-        inner = np.einsum("rk,km,rd->rmkd", active, units.outer, points[part], optimize=True)
-        jacobian[:, :, : k * size] = inner.reshape(rows, m, k * size)
-        eye = np.eye(m)
-        outer = np.einsum("rk,mn->rmkn", on * weights[part, None], eye)
-        jacobian[:, :, k * size : k * size + k * m] = outer.reshape(rows, m, k * m)
-        jacobian[:, :, k * size + k * m :] = np.einsum("rf,mn->rmfn", free[part] * weights[part, None], eye).reshape(
-            rows, m, -1
-        )
-        flat = jacobian.reshape(rows * m, total)
-        normal += flat.T @ flat
-        right += flat.T @ (off[part] * weights[part, None]).reshape(-1)
-    scale = 1.0 / np.sqrt(np.maximum(np.diag(normal), 1e-300))
-    normal *= scale[:, None] * scale
-    normal[np.diag_indices(total)] += _DAMPING * total
-    change = scale * linalg.solve(normal, scale * right, assume_a="pos", check_finite=False)
+    equations = _Equations(points, free, inputs, units.outer, weights)
+    change = equations.solve((off * weights[:, None]).reshape(-1))
     affine = units.affine.copy()
     affine[-1 if bent else slice(None)] += change[k * size + k * m :].reshape(-1, m)[-1 if bent else slice(None)]
     inner_change = change[: k * size].reshape(k, size).T
     outer_change = change[k * size : k * size + k * m].reshape(k, m)
     return Units(affine, units.inner + inner_change, units.outer + outer_change)
+
+
+@dataclass(frozen=True, eq=False)
+class _Equations:
+    """The linear equations of a step: what a change of the weights into units, out of them and of the rest does."""
+
+    points: Floats
+    free: Floats
+    inputs: Floats
+    outer: Floats
+    weights: Floats
+
+    @property
+    def total(self) -> int:
+        (units, outputs), size = self.outer.shape, self.points.shape[1]
+        return int(units * (size + outputs) + self.free.shape[1] * outputs)
+
+    def solve(self, right: Floats) -> Floats:
+        """Solve them by least squares: by normal equations, or by iteration where those would be too many."""
+        if self.total > _DENSE:
+            return self.iterate(right)
+        normal, wanted = np.zeros((self.total, self.total)), np.zeros(self.total)
+        outputs = self.outer.shape[1]
+        chunk = max(1, _CHUNK // (self.total * outputs))
+        for start in range(0, len(self.points), chunk):
+            flat = self.matrix(slice(start, start + chunk))
+            normal += flat.T @ flat
+            wanted += flat.T @ right[start * outputs : (start + chunk) * outputs]
+        scale = 1.0 / np.sqrt(np.maximum(np.diag(normal), 1e-300))
+        normal *= scale[:, None] * scale
+        normal[np.diag_indices(self.total)] += _DAMPING * self.total
+        try:
+            factor = linalg.cho_factor(normal, overwrite_a=True, check_finite=False)
+        except linalg.LinAlgError:  # not for numbers that are finite; then the step is left out
+            return np.zeros(self.total)
+        return np.asarray(scale * linalg.cho_solve(factor, scale * wanted, check_finite=False))
+
+    def matrix(self, part: slice) -> Floats:
+        """The equations of some rows, of shape (rows · m, total)."""
+        (units, outputs), size = self.outer.shape, self.points.shape[1]
+        weights = self.weights[part, None]
+        on, active = np.maximum(self.inputs[part], 0.0) * weights, (self.inputs[part] > 0) * weights
+        found, eye = np.empty((len(on), outputs, self.total)), np.eye(outputs)
+        cuts = units * size, units * (size + outputs)
+        inner = np.einsum("rk,km,rd->rmkd", active, self.outer, self.points[part], optimize=True)
+        found[:, :, : cuts[0]] = inner.reshape(len(on), outputs, -1)
+        found[:, :, cuts[0] : cuts[1]] = np.einsum("rk,mn->rmkn", on, eye).reshape(len(on), outputs, -1)
+        free = np.einsum("rf,mn->rmfn", self.free[part] * weights, eye)
+        found[:, :, cuts[1] :] = free.reshape(len(on), outputs, -1)
+        return found.reshape(-1, self.total)
+
+    def iterate(self, right: Floats) -> Floats:
+        """Solve by LSMR, on columns of length 1; no matrix is held."""
+        (units, outputs), size = self.outer.shape, self.points.shape[1]
+        weights = self.weights[:, None]
+        on, active, free = np.maximum(self.inputs, 0.0) * weights, (self.inputs > 0) * weights, self.free * weights
+        lengths = np.linalg.norm(self.outer, axis=1)[:, None] * np.sqrt((active**2).T @ self.points**2)
+        others = [np.repeat(np.linalg.norm(block, axis=0), outputs) for block in (on, free)]
+        scale = 1.0 / np.maximum(np.concatenate([lengths.reshape(-1), *others]), 1e-300)
+        scale[scale >= 1e299] = 0.0
+        cuts = [units * size, units * (size + outputs)]
+
+        def forward(change: Floats) -> Floats:
+            inner, outer, rest = np.split(np.ravel(change) * scale, cuts)
+            moved = (active * (self.points @ inner.reshape(units, size).T)) @ self.outer
+            return np.asarray(moved + on @ outer.reshape(units, outputs) + free @ rest.reshape(-1, outputs)).reshape(-1)
+
+        def back(scores: Floats) -> Floats:
+            shaped = np.ravel(scores).reshape(-1, outputs)
+            inner = ((active * (shaped @ self.outer.T)).T @ self.points).reshape(-1)
+            parts = [inner, (on.T @ shaped).reshape(-1), (free.T @ shaped).reshape(-1)]
+            return np.asarray(np.concatenate(parts) * scale)
+
+        shape = len(right), self.total
+        operator = LinearOperator(shape, matvec=forward, rmatvec=back, dtype=np.float64)
+        found = lsmr(operator, right, atol=1e-14, btol=1e-14, conlim=0.0, maxiter=_STEPS)[0]
+        return np.asarray(found * scale)

@@ -23,6 +23,7 @@ from filch.models.perceptron import PerceptronModel
 
 Floats = npt.NDArray[np.float64]
 _EXACT = 1e-8  # total variation, or part of the range of values, up to which the copy is no approximation
+_NEARLY = 1e-5  # up to which it is the right network, with weights that are not all exact
 _ROUGH = 1e-5  # of a score: a unit that is missing is further off than one that is nearly right
 _STEP = 1e-5  # of a cell's width, to the rows that tell its gradient
 _TRIES = 6  # starts of the first line
@@ -95,8 +96,7 @@ class Solver:
         if self.view.jumping:
             assert self.units is not None
             switches = Switches(self.view, self.units, child(self.rng, "categories"))
-            rows = switches.rows()
-            told = yield Ask(rows, "categories", snapshot=self.snapshot)
+            told = yield Ask(switches.rows(), "categories", snapshot=self.snapshot)
             self.units = switches.solve(self.view.hear(told))
             if (wrong := (yield from self.complete_over_categories())) is not None:
                 return Finding(self.best(), Outcome.NO_CONVERGENCE, wrong, self.evidence())
@@ -344,4 +344,7 @@ class Solver:
         if off <= _EXACT:
             reason = f"{checked}: a network of {evidence['hidden']} ReLU units"
             return Finding(model, Outcome.VERIFIED, reason, evidence)
+        if off <= _NEARLY:
+            reason = f"{checked}: a network of {evidence['hidden']} ReLU units, but not to the last digits"
+            return Finding(model, Outcome.NO_CONVERGENCE, reason, evidence)
         return Finding(model, Outcome.CLASS_MISMATCH, f"{checked}: no ReLU network with one hidden layer", evidence)

@@ -1,4 +1,4 @@
-"""Improper extraction: what a copy costs whose class is not the target's [Tramèr16, App. D]."""
+"""Improper extraction: what comes of a copy whose class is not the target's [Tramèr16, App. D]."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run(
     """Copy a softmax model by its own class, and by others with ten queries for each of its unknowns.
 
     filch solves for the softmax with d + 1 queries. The paper's network has 1,000 hidden units. Gradient boosting and
-    the retraining attack, which chooses its own surrogate, are other general learners with the same queries.
+    the retraining attack, which chooses among linear, kernel and tree surrogates, get as many queries.
 
     Parameters
     ----------
@@ -69,14 +69,14 @@ def rows(dataset: str, seeds: Sequence[int], hidden: int, epochs: int, progress:
     model = target(dataset, "softmax")
     queries = _ALPHA * unknowns(model)
     yield measure(model, Logistic(link="softmax"), OURS, "one-hot", seeds, progress)
-    for method, attack in _improper(hidden, epochs).items():
+    for method, attack in _general(hidden, epochs).items():
         yield measure(model, attack, method, "one-hot", seeds, progress, budget=queries)
     if dataset == "adult-race":
         yield _printed(model)
 
 
-def _improper(hidden: int, epochs: int) -> dict[str, Attack]:
-    """General learners, none of which can be a softmax."""
+def _general(hidden: int, epochs: int) -> dict[str, Attack]:
+    """General learners; among the surrogates of the last is a softmax, but a regularised one."""
     trees: Any = HistGradientBoostingClassifier()
     return {
         # As many rows as the budget allows: it has far more unknowns than the target.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from filch.attacks import make, names
+from filch.attacks import make
 from filch.attacks.logistic import Logistic
 from filch.attacks.perceptron_sgd import PerceptronSGD
 from filch.paper.compare import OURS, PAPERS, PRINTED, SEEDS, Told, check_datasets, measure, unknowns
@@ -101,8 +101,7 @@ def network_rows(
     ours = "perceptron-relu" if activation == "relu" else "perceptron"
     for view in inputs:
         model = target(dataset, kind, view)
-        if ours in names():
-            yield measure(model, make(ours), OURS, view, seeds, progress)
+        yield measure(model, make(ours), OURS, view, seeds, progress)
         for alpha in _NETWORK_ALPHAS:
             attack = PerceptronSGD(HIDDEN, activation, alpha, check=0)
             yield measure(model, attack, PAPERS, view, seeds, progress)
