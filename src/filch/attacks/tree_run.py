@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from filch.attacks.tree_assemble import assemble
+from filch.attacks.tree_counts import Counts
 from filch.attacks.tree_lines import Step
 from filch.attacks.tree_memory import REFUSED, Memory
 from filch.attacks.tree_regions import Region
@@ -21,7 +22,9 @@ from filch.core.oracle import OracleSpec
 from filch.core.seeds import child
 from filch.errors import BudgetSpent
 from filch.models.tree import TreeModel
+from filch.models.tree_missing import DECIMALS
 
+_MORE = 8  # times as many tests where the training rows of the leaves found do not add up to their node's
 _ROUNDS = 12  # of tests, and of checks that led to repairs
 
 
@@ -124,21 +127,32 @@ class PathFinding:
         """Ask further rows of leaves that share an id, and search again where an answer differs."""
         if self.spec.reveal.level == "node" or not self.probes:
             return
+        counts = Counts(self.memory)
+        exact = self.spec.decimals is None or self.spec.decimals >= DECIMALS
+        adds = self.solver.partial and exact and self.spec.reveal.level == "confidence" and bool(self.spec.classes)
         for turn in range(_ROUNDS):
-            doubted = [leaf for leaf in self.shared() if leaf.probed < self.probes]
+            short = counts.short(self.root) if adds else set()
+            doubted = []
+            for leaf in self.shared():
+                wanted = self.probes * (_MORE if id(leaf) in short else 1)
+                if leaf.probed < wanted:
+                    doubted.append((leaf, wanted))
             if not doubted:
                 return
             own = child(self.rng, f"test {turn}")
-            tests = {f"test {place}": self._probe(leaf, own, f"{turn}/{place}/") for place, leaf in enumerate(doubted)}
+            tests = {
+                f"test {place}": self._probe(leaf, wanted, own, f"{turn}/{place}/")
+                for place, (leaf, wanted) in enumerate(doubted)
+            }
             yield from self._together(tests, "shared ids")
 
-    def _probe(self, leaf: Region, rng: np.random.Generator, name: str) -> Step:
+    def _probe(self, leaf: Region, wanted: int, rng: np.random.Generator, name: str) -> Step:
         """Rows at random opposite corners of a leaf's box, and within it, in turn."""
         kinds = [self._opposite, self._within]
-        rows = np.concatenate([kinds[place % 2](leaf, rng) for place in range(leaf.probed, self.probes)])
+        rows = np.concatenate([kinds[place % 2](leaf, rng) for place in range(leaf.probed, wanted)])
         if self.memory.shows_fields:  # then it is known which features matter here
             rows[:, ~leaf.given] = np.nan
-        leaf.probed = self.probes
+        leaf.probed = wanted
         yield from self._reopen(leaf, rows, name)
 
     def _opposite(self, leaf: Region, rng: np.random.Generator) -> Rows:
