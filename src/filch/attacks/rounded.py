@@ -201,6 +201,8 @@ class Rounded:
             self.normalised = normalised
             other = self.fresh("ovr")
             assert other is not None
+            if normalised and self.off("ovr") >= self.off("softmax"):
+                break
             if self.take_in(other, self.heard, "ovr"):
                 self.shape, self.belief = "ovr", other
                 return True
@@ -211,8 +213,8 @@ class Rounded:
         shown = answers.probabilities
         assert shown is not None
         off = np.full_like(shown, self.resolution)
-        if hidden(self.spec) == 1:  # the lowest one was filled in, and has the errors of all others
-            off[np.arange(len(off)), shown.argmin(axis=1)] *= self.spec.n_classes - 1
+        if hidden(self.spec) == 1:  # one was filled in, has the errors of all others, and is the lowest or nearly so
+            off[shown <= shown.min(axis=1, keepdims=True) + 4 * self.resolution] *= self.spec.n_classes - 1
         if self.normalised and link == "ovr":  # each σ was rounded, and all of them divided by their sum
             total = expit(self.design.matrix(answers.rows) @ self.likely(belief)).sum(axis=1, keepdims=True)
             off += self.resolution * (1 + (self.spec.n_classes - 2) * shown) / np.maximum(_SAFE * total, 1e-3)
