@@ -27,6 +27,7 @@ _TARGET = 1.0  # margins between −1 and 1 are sought
 _LEAP = 2.5  # standard deviation of a margin beyond which its answer is likely to be 0 or 1
 _NEWTON = 4  # steps onto the thresholds
 _OMIT = 0.2  # of what may be omitted is
+_COMMON = 0.005  # resolution: two decimals
 _NODES = np.polynomial.hermite_e.hermegauss(9)
 
 
@@ -222,13 +223,13 @@ class Telling:
         for axis in range(belief.axes):
             features += way[:, axis, None] * (matrix @ root[axis * size : (axis + 1) * size])
         deviation = np.sqrt((features**2).sum(axis=1))
-        if not len(belief.design):  # the first rows are the same however answers are rounded: an audit asks them once
-            return features, deviation
+        # The first rows are the same however answers are rounded, so that an audit asks them once.
+        resolution = self.resolution if len(belief.design) else _COMMON
         margin = scores[every, order[:, 0]] - scores[every, order[:, 1]]
         nodes, shares = _NODES
         likely = margin[:, None] + deviation[:, None] * nodes
         slope = expit(likely) * expit(-likely)
-        told = np.log1p(3 * (deviation[:, None] * slope / self.resolution) ** 2) @ (shares / shares.sum())
+        told = np.log1p(3 * (deviation[:, None] * slope / resolution) ** 2) @ (shares / shares.sum())
         length = np.sqrt(np.expm1(np.minimum(told, 60.0)))
         return features * (length / np.maximum(deviation, 1e-300))[:, None], deviation
 
