@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from filch.audit import local_oracle
 from filch.cli import target as options
 from filch.cli.console import out
+from filch.core.features import FeatureSpace
 from filch.errors import UsageError
 from filch.files import load_model, load_table
 from filch.services.server import serve
@@ -25,6 +27,8 @@ _EXAMPLES = """Examples:
 filch serve model.joblib --trust --data customers.csv --target churn --port 8080
 
 filch serve model.joblib --trust --data customers.csv --target churn --dialect mlflow --decimals 3
+
+filch serve model.joblib --trust --data customers.csv --target churn --dialect amazon-ml --port 8080
 
 filch serve tree.json --dialect bigml --port 8080 --credits 5000 --price 0.005
 """
@@ -50,7 +54,8 @@ def _serve(
 ) -> None:
     """Serve a model over HTTP, until Ctrl-C.
 
-    A scikit-learn model by KServe's or MLflow's protocol; BigML's JSON, or a tree that filch saved, as BigML does.
+    A scikit-learn model by KServe's or MLflow's protocol; BigML's JSON, or a tree that filch saved, as BigML does;
+    a model that takes missing values as Amazon ML did.
     """
     if dialect == "bigml":
         _serve_bigml(where, host, port, white_box, credits, price)
@@ -58,6 +63,11 @@ def _serve(
     if white_box or credits is not None or price:
         raise UsageError("--white-box, --credits and --price belong to --dialect bigml")
     model = load_model(where, trust=trust)
+    if dialect == "amazon-ml":
+        if reveal or decimals is not None:
+            raise UsageError("--dialect amazon-ml shows all scores in 16 digits: leave out --reveal and --decimals")
+        _serve_amazon(model, where, data, column, host, port, name)
+        return
     if data is None:
         raise UsageError("serving needs --data TABLE (and --target COLUMN) to read the model's input columns from")
     spec = local_oracle(model, load_table(data, column)[0]).spec
@@ -92,6 +102,27 @@ def _serve_bigml(where: str, host: str, port: int, white_box: bool, credits: flo
         out.print("\n".join(lines), highlight=False, soft_wrap=True)
 
     serve_bigml(where, host=host, port=port, account=account, white_box=white_box, on_ready=tell)
+
+
+def _serve_amazon(
+    model: Any, where: str, data: Path | None, column: str | None, host: str, port: int, name: str
+) -> None:
+    from filch.services.amazon_ml.account import AmazonAccount
+    from filch.services.amazon_ml.server import serve_amazon
+
+    if data is None:
+        raise UsageError("serving needs --data TABLE (and --target COLUMN) to read the model's input columns from")
+    space = FeatureSpace.from_frame(load_table(data, column)[0], missing="omit")
+    account = AmazonAccount()
+    account.access_key = os.environ.get("AWS_ACCESS_KEY_ID") or account.access_key
+    account.secret_key = os.environ.get("AWS_SECRET_ACCESS_KEY") or account.secret_key
+
+    def tell(url: str) -> None:
+        _tell(where, url)
+        lines = [f"AWS_ACCESS_KEY_ID={account.access_key}", f"AWS_SECRET_ACCESS_KEY={account.secret_key}"]
+        out.print("\n".join(lines), highlight=False, soft_wrap=True)
+
+    serve_amazon(model, space, name=name, host=host, port=port, account=account, on_ready=tell)
 
 
 def _tell(where: str, url: str) -> None:

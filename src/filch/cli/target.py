@@ -15,6 +15,8 @@ from filch.core.features import FeatureSpace
 from filch.core.oracle import ModelOracle, Oracle
 from filch.errors import UsageError
 from filch.files import load_model, load_table
+from filch.services.amazon_ml.oracle import SCHEME as AMAZON
+from filch.services.amazon_ml.oracle import connect_amazon
 from filch.services.bigml.oracle import SCHEME, connect_bigml
 from filch.services.client import connect
 
@@ -22,7 +24,9 @@ Where = Annotated[str, typer.Argument(metavar="MODEL|URL", help="A model file (.
 Data = Annotated[Path | None, typer.Option("--data", help="A table (CSV, Parquet) of the model's raw columns.")]
 Column = Annotated[str | None, typer.Option("--target", help="The column of the table that the model predicts.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Load a pickled model: this runs the code in the file.")]
-Dialect = Annotated[str, typer.Option("--dialect", help="The API's protocol: kserve-v2, mlflow, bigml (serve).")]
+Dialect = Annotated[
+    str, typer.Option("--dialect", help="The API's protocol: kserve-v2, mlflow; to serve also bigml, amazon-ml.")
+]
 Shown = Annotated[
     str | None, typer.Option("--reveal", help="What answers show: probabilities, top-1 …, labels, value.")
 ]
@@ -86,6 +90,8 @@ class Target:
             return self._local(table)
         if self.where.startswith(SCHEME):
             return self._bigml()
+        if self.where.startswith(AMAZON):
+            return self._amazon(table)
         return connect(
             self.where,
             dialect=self.dialect,
@@ -110,6 +116,19 @@ class Target:
         return connect_bigml(
             self.where,
             reveal=self.reveal,
+            concurrency=self.concurrency,
+            rate=self.rate,
+            timeout=self.timeout,
+            authorized_by=self.authorized_by,
+        )
+
+    def _amazon(self, table: pd.DataFrame | None) -> Oracle:
+        if self.header_env or self.ca_file or self.decimals is not None or self.reveal is not None:
+            raise UsageError("amazon-ml:// takes no --reveal, --decimals, --header-env and --ca-file")
+        return connect_amazon(
+            self.where,
+            space=None if table is None else FeatureSpace.from_frame(table, missing="omit"),
+            classes=None if self.classes is None else [name.strip() for name in self.classes.split(",")],
             concurrency=self.concurrency,
             rate=self.rate,
             timeout=self.timeout,

@@ -1,0 +1,323 @@
+"""An oracle over boto3, Amazon's own client (``pip install 'filch[amazon]'``).
+
+A real-time prediction is a request of one row. boto3's own retries are off, so that each transmission is seen: what
+the service refuses (throttling, an endpoint that is not ready) is not charged and waits; a time-out or a failed
+connection is paid once more.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from filch.core.answers import Answers, Reveal
+from filch.core.features import FeatureSpace
+from filch.core.oracle import Batch, ClassName, OracleSpec, Reply
+from filch.errors import BadAnswer, NotAuthorized, Rejected, SchemaError, ServiceError, Unreachable, UsageError
+from filch.services.amazon_ml.account import AmazonAccount
+from filch.services.amazon_ml.records import write_record
+from filch.services.client import refused
+from filch.services.pool import answered
+from filch.services.transport import is_loopback
+
+SCHEME = "amazon-ml://"
+"""What addresses of Amazon ML's models begin with."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 60.0  # seconds
+_FREE = ("LimitExceededException", "ThrottlingException", "Throttling", "PredictorNotMountedException")
+_PASSING = (*_FREE, "InternalServerException", "ServiceUnavailable", "InternalFailure")
+_jitter = random.SystemRandom()  # moves requests in time only, never a query
+_MENDS = {
+    "ResourceNotFoundException": "check the model's id and the region",
+    "PredictorNotMountedException": "create a real-time endpoint, or wait until it is READY",
+    "InvalidInputException": "check the attributes' names",
+    "LimitExceededException": "lower --rate, or wait",
+}
+
+
+def connect_amazon(
+    address: str,
+    *,
+    space: FeatureSpace | None = None,
+    classes: Sequence[ClassName] | None = None,
+    concurrency: int = 4,
+    timeout: float = 30.0,
+    attempts: int = 8,
+    rate: float | None = None,
+    region: str | None = None,
+    authorized_by: str | None = None,
+    account: AmazonAccount | None = None,
+) -> AmazonOracle:
+    """Make an oracle of a model with a real-time endpoint at Amazon ML, or at an emulated one.
+
+    The model is read once (GetMLModel); no prediction is asked here. Keys are found as boto3 finds them.
+
+    Parameters
+    ----------
+    address : str
+        ``amazon-ml://MODEL-ID`` or ``amazon-ml://HOST:PORT/MODEL-ID``. This machine is asked by http, others by https.
+    space : FeatureSpace
+        The attributes; the service tells their names, but neither ranges nor categories.
+    classes : sequence, optional
+        Needed for a multiclass model, in any order; a binary model's are ``"0"`` and ``"1"`` unless given.
+    concurrency : int, default 4
+        Requests in flight at once.
+    timeout : float, default 30
+        Seconds for one request. A time-out is paid.
+    attempts : int, default 8
+        The most transmissions of a row, with an exponential pause between them.
+    rate : float, optional
+        The most requests a second.
+    region : str, optional
+        By default what ``AWS_DEFAULT_REGION`` says, else us-east-1.
+    authorized_by : str, optional
+        Who authorizes the audit of a host that is not this machine.
+    account : AmazonAccount, optional
+        The keys of an emulated service that this program runs; not those that boto3 finds.
+
+    Raises
+    ------
+    UsageError
+        An argument that cannot be right, no keys, or boto3 is not installed.
+    NotAuthorized
+        A remote host, and ``authorized_by`` is missing.
+    ServiceError
+        The model cannot be read, or has no real-time endpoint.
+    """
+    for name, number in {"concurrency": concurrency, "attempts": attempts}.items():
+        if number < 1:
+            raise UsageError(f"{name} must be at least 1, got {number}")
+    for name, seconds in {"timeout": timeout, "rate": rate}.items():
+        if seconds is not None and not seconds > 0:
+            raise UsageError(f"{name} must be above 0, got {seconds:g}")
+    if space is None:
+        raise SchemaError("Amazon ML tells no ranges and categories: pass space=, or a table of rows (--data CSV)")
+    host, model = parsed(address)
+    region = region or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    where = host or f"machinelearning.{region}.amazonaws.com"
+    if not is_loopback(_name(where)) and not (authorized_by or "").strip():
+        raise NotAuthorized(f"{where} is not this machine: say who authorizes the audit with --i-am-authorized NAME")
+    caller = _Caller(_client(host, region, timeout, concurrency, account), where, attempts, rate)
+    told = caller.call(lambda client: client.get_ml_model(MLModelId=model, Verbose=False))
+    endpoint = told.get("EndpointInfo", {})
+    if endpoint.get("EndpointStatus") not in ("READY", "UPDATING"):
+        raise ServiceError(f"{model} has no real-time endpoint: create one (CreateRealtimeEndpoint)")
+    url = str(endpoint.get("EndpointUrl", ""))
+    if _name(url.partition("://")[2].split("/")[0]) != _name(where) and not (authorized_by or "").strip():
+        raise NotAuthorized(f"{where} sends predictions to {url}: say who authorizes that with --i-am-authorized NAME")
+    kind = told.get("MLModelType")
+    if kind == "REGRESSION":
+        names: tuple[ClassName, ...] | None = None
+    else:
+        names = tuple(classes) if classes is not None else ("0", "1") if kind == "BINARY" else None
+        if names is None or len(names) < 2:
+            raise UsageError("a multiclass model's classes are not told: pass classes= (--classes a,b,…)")
+    spec = OracleSpec(space, names, Reveal("value" if names is None else "probabilities"), True, max_batch=1)
+    return AmazonOracle(spec, model, url, caller, concurrency, authorized_by)
+
+
+def parsed(address: str) -> tuple[str, str]:
+    """The host, empty if none is given, and the model's id.
+
+    Examples
+    --------
+    >>> parsed("amazon-ml://127.0.0.1:8080/ml-1"), parsed("amazon-ml://ml-1")
+    (('127.0.0.1:8080', 'ml-1'), ('', 'ml-1'))
+    """
+    host, _, model = address.removeprefix(SCHEME).rstrip("/").rpartition("/")
+    if not address.startswith(SCHEME) or not model or "/" in host or ":" in model:
+        raise UsageError(f"{address!r} names no model: give amazon-ml://MODEL-ID or amazon-ml://HOST:PORT/MODEL-ID")
+    return host, model
+
+
+class AmazonOracle:
+    """An oracle over boto3; made by `connect_amazon`. Use as a context manager, or `close` it when done.
+
+    Attributes
+    ----------
+    spec : OracleSpec
+    authorized_by : str or None
+        Who authorized the audit of a remote host: for the report.
+    """
+
+    local = False
+
+    def __init__(
+        self,
+        spec: OracleSpec,
+        model: str,
+        url: str,
+        caller: _Caller,
+        concurrency: int,
+        authorized_by: str | None = None,
+    ) -> None:
+        self.spec, self.authorized_by = spec, authorized_by
+        self._model, self._url, self._caller, self._concurrency = model, url, caller, concurrency
+        self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="filch")
+        self.close = weakref.finalize(self, _close, self._pool, caller.closing)
+
+    def __repr__(self) -> str:
+        return f"AmazonOracle({f'{SCHEME}{self._caller.where}/{self._model}'!r})"
+
+    def __enter__(self) -> AmazonOracle:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def fingerprint(self) -> str:
+        """Name the host and the model; no key."""
+        return f"amazon-ml at {self._caller.where}/{self._model}"
+
+    def answer(self, batches: Iterator[Batch]) -> Iterator[Reply]:
+        """Answer batches as predictions come.
+
+        A row that is still throttled after all attempts comes back ``refused``. Any other failure ends the iteration,
+        once the requests in flight have been answered and yielded.
+
+        Raises
+        ------
+        Unreachable, Rejected, BadAnswer
+        UsageError
+            The oracle is closed.
+        """
+        return answered(batches, self._ask, self._pool, self._concurrency, self._caller.closing)
+
+    def _ask(self, batch: Batch) -> Reply:
+        parts = []
+        for position, row in enumerate(batch.rows.tolist()):
+            record = write_record(row, self.spec.space)
+
+            def predict(client: Any, record: dict[str, str] = record) -> Any:
+                return client.predict(MLModelId=self._model, Record=record, PredictEndpoint=self._url)
+
+            try:
+                told = self._caller.call(predict, batch.pay_again)
+            except Rejected as error:
+                if error.status != 429:
+                    raise
+                return Reply(batch, refused(batch.rows, self.spec))
+            parts.append(_answers(told.get("Prediction", {}), batch.rows[position : position + 1], self.spec))
+        return Reply(batch, Answers.concat(parts))
+
+
+def _answers(told: Mapping[str, Any], rows: Any, spec: OracleSpec) -> Answers:
+    if spec.classes is None:
+        value = told.get("predictedValue")
+        if not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise BadAnswer("the answer holds no predictedValue: is the model a regression?")
+        return Answers(rows, value=np.array([float(value)]))
+    scores, label = told.get("predictedScores"), told.get("predictedLabel")
+    if not isinstance(scores, Mapping) or label not in scores:
+        raise BadAnswer("the answer holds no predictedScores with the predictedLabel")
+    if spec.n_classes == 2 and len(scores) == 1:  # the second class's score, beside either label
+        (score,) = scores.values()
+        if label not in ("0", "1"):
+            raise BadAnswer(f"a binary model answers 0 or 1, not {label!r}")
+        return Answers(rows, labels=np.array([int(label)]), probabilities=np.array([[1.0 - score, float(score)]]))
+    names = [str(name) for name in spec.classes]
+    if set(names) != set(scores):
+        raise BadAnswer(f"the API answers the classes {', '.join(scores)}: name them so (--classes)")
+    shares = np.array([[float(scores[name]) for name in names]])
+    return Answers(rows, labels=np.array([names.index(str(label))]), probabilities=shares)
+
+
+class _Failure(Exception):
+    def __init__(self, error: ServiceError, passing: bool, free: bool = False) -> None:
+        super().__init__(str(error))
+        self.error, self.passing, self.free = error, passing, free
+
+
+class _Caller:
+    """Calls boto3's client: in turn, and again where that may help."""
+
+    def __init__(self, client: Any, where: str, attempts: int, rate: float | None) -> None:
+        self.client, self.where, self.attempts, self.rate = client, where, attempts, rate
+        self.closing = threading.Event()
+        self._turn, self._lock = 0.0, threading.Lock()
+
+    def call(self, act: Callable[[Any], Any], pay_again: Callable[[], bool] = lambda: True) -> dict[str, Any]:
+        """What the client gives back for a call that the service accepts."""
+        for attempt in range(1, self.attempts + 1):
+            try:
+                return self._once(act)
+            except _Failure as failure:
+                if not failure.passing or attempt == self.attempts:
+                    raise failure.error from failure.__cause__
+                pause = min(_FIRST_PAUSE * 2 ** (attempt - 1) * _jitter.uniform(0.5, 1.5), _LONGEST_PAUSE)
+                if self.closing.wait(pause) or not (failure.free or pay_again()):
+                    raise failure.error from failure.__cause__
+        raise AssertionError("unreachable: attempts is at least 1")
+
+    def _once(self, act: Callable[[Any], Any]) -> dict[str, Any]:
+        from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError, NoCredentialsError
+
+        self._wait_for_turn()
+        try:
+            told: dict[str, Any] = act(self.client)
+            return told
+        except ClientError as error:
+            about = error.response.get("Error", {})
+            code, status = str(about.get("Code", "")), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            said = f"{code}: {about.get('Message', '')}"[:200]
+            mend = _MENDS.get(code, "check the keys" if "Token" in code or "Signature" in code else "see its message")
+            free = code in _FREE
+            status = 429 if free and code != "PredictorNotMountedException" else int(status or 500)
+            message = f"{self.where} answers {said}: {mend}"
+            raise _Failure(Rejected(message, status), code in _PASSING or status >= 500, free) from error
+        except NoCredentialsError as error:
+            raise UsageError("boto3 finds no keys: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") from error
+        except (ConnectionError, HTTPClientError) as error:  # time-outs too
+            raise _Failure(Unreachable(f"no answer of {self.where} ({type(error).__name__})"), passing=True) from error
+        except BotoCoreError as error:
+            raise _Failure(ServiceError(f"boto3 fails ({type(error).__name__})"), passing=False) from error
+
+    def _wait_for_turn(self) -> None:
+        if not self.rate:
+            return
+        with self._lock:
+            now = time.monotonic()
+            turn = max(now, self._turn)
+            self._turn = turn + 1 / self.rate
+        self.closing.wait(turn - now)
+
+
+def _close(pool: ThreadPoolExecutor, closing: threading.Event) -> None:
+    closing.set()
+    pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _name(host: str) -> str:
+    return host.rpartition(":")[0].strip("[]") if host.rpartition(":")[2].isdecimal() else host.strip("[]")
+
+
+def _client(host: str, region: str, timeout: float, concurrency: int, account: AmazonAccount | None) -> Any:
+    try:
+        import boto3
+        from botocore.config import Config
+    except ImportError as error:
+        raise UsageError("Amazon ML's models are asked by its own client: pip install 'filch[amazon]'") from error
+    settings = Config(
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        max_pool_connections=concurrency,
+        connect_timeout=timeout,
+        read_timeout=timeout,
+        proxies={} if host and is_loopback(_name(host)) else None,
+    )
+    url = None if not host else f"{'http' if is_loopback(_name(host)) else 'https'}://{host}"
+    keys = (
+        {}
+        if account is None
+        else {"aws_access_key_id": account.access_key, "aws_secret_access_key": account.secret_key}
+    )
+    return boto3.session.Session(region_name=region).client(
+        "machinelearning", endpoint_url=url, config=settings, **keys
+    )
