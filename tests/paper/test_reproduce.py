@@ -15,10 +15,11 @@ from benchmarks import memory
 from benchmarks.extraction import bound
 
 from filch.attacks.logistic import Logistic
+from filch.attacks.perceptron import Perceptron
 from filch.attacks.perceptron_relu import PerceptronRelu
-from filch.paper import Row, binary_lr, faces, figure2, table4, table6
-from filch.paper.compare import OURS, PAPERS, measure
-from filch.paper.targets import Inputs, Kind, target
+from filch.paper import Row, binary_lr, faces, figure2, networks, table4, table6
+from filch.paper.compare import OURS, PAPERS, measure, unknowns
+from filch.paper.targets import HIDDEN, Inputs, Kind, target
 from filch.paper.trees import tree_target
 
 BESIDE = Path(__file__).parents[3] / "shared" / "data"
@@ -61,6 +62,21 @@ def test_softmax_and_one_vs_rest(dataset: str) -> None:
     for row, least in ours(dataset, table4.KINDS):
         assert row.queries.worst <= (1.2 * least if row.model == "ovr" else least)
         check_exact(row)
+
+
+@pytest.mark.parametrize("dataset", networks.DATASETS)
+def test_networks(dataset: str) -> None:
+    for kind in networks.KINDS:
+        model = target(dataset, kind)
+        row = measure(model, Perceptron(), OURS, "one-hot")
+        count, wide = unknowns(model), len(model.oracle.spec.space) >= HIDDEN
+        allowed = max(0.6 * count, 2.5 * networks.bound(model)) if wide else 2 * count
+        assert row.queries.worst <= (1_112 if dataset == "adult-race" else allowed)
+        assert row.note == "verified"
+        for spread in (row.r_test, row.r_unif):
+            assert spread is not None and spread.worst == 0.0
+        for spread in (row.r_tv_test, row.r_tv_unif):
+            assert spread is not None and spread.worst <= 1e-6
 
 
 def test_faces() -> None:

@@ -184,7 +184,7 @@ class _Solver:
         noise = yield from unsteady(self.heard)
         if noise:
             return Finding(self.snapshot(), Outcome.CLASS_MISMATCH, noise, self.evidence())
-        return self.verdict(residual) if residual <= _FAR else (yield from self.from_scratch())
+        return self.verdict(residual) if residual <= _FAR and not survey.full else (yield from self.from_scratch())
 
     def from_scratch(self) -> Steps:
         """Fit a network to rows spread over the space from random starts, with twice as many rows in each round."""

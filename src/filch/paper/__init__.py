@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from filch.paper import appendix_d, bigml, binary_lr, faces, figure2, figure7, rounded_trees, table4, table6
+from filch.paper import appendix_d, bigml, binary_lr, faces, figure2, figure7, networks, rounded_trees, table4, table6
 from filch.paper.gallery import Gallery, Section
 from filch.paper.tables import Row, Spread, Table
 
@@ -81,6 +81,11 @@ def studies() -> Mapping[str, Reproduction]:
             figure7.DATASETS,
             figure7.run,
             pictures=True,
+        ),
+        "networks": Reproduction(
+            "networks of tanh and logistic units on every multiclass data set (§4.1.2); takes minutes a seed",
+            networks.DATASETS,
+            networks.run,
         ),
         "rounded-trees": Reproduction(
             "decision trees with rounded confidences, and by labels alone (Fig. 7's text); takes minutes",
