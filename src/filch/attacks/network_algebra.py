@@ -13,6 +13,7 @@ from scipy import linalg, optimize
 
 Floats = npt.NDArray[np.float64]
 _WIDEST = 48  # units up to which the pairs' minors stay small (a matrix of h(h + 1)/2 columns)
+_MIXTURES = 24  # random ones that are tried: some have eigenvalues too close to each other
 _STEEP, _SHIFTS = np.geomspace(0.03, 30.0, 40), np.linspace(-6.0, 6.0, 61)  # where fits of a unit begin
 
 
@@ -57,16 +58,24 @@ def rank_one_terms(tensor: Floats, rng: np.random.Generator) -> tuple[Floats, Fl
     points, scores, units = tensor.shape
     left = np.linalg.svd(tensor.reshape(points * scores, units), full_matrices=False)[0]
     span = left.T.reshape(units, points, scores)
-    mixing = _by_minors(span, rng) if units <= _WIDEST else _by_pencil(span, rng)
-    u, s, vt = np.linalg.svd(np.einsum("rj,rpk->jpk", mixing, span), full_matrices=False)
-    return u[:, :, 0] * s[:, :1], vt[:, 0, :]
+    slices = _by_minors(span) if units <= _WIDEST else _by_pencil(span)
+    best, least = None, np.inf
+    for _ in range(_MIXTURES):
+        common = _eigenvectors(slices, rng)
+        mixing = common if units <= _WIDEST else np.asarray(linalg.pinv(common).T)
+        u, s, vt = np.linalg.svd(np.einsum("rj,rpk->jpk", mixing, span), full_matrices=False)
+        impure = float(np.sum((s[:, 1] / s[:, 0]) ** 2))
+        if best is None or impure < least:
+            best, least = (u[:, :, 0] * s[:, :1], vt[:, 0, :]), impure
+    assert best is not None
+    return best
 
 
-def _by_minors(span: Floats, rng: np.random.Generator) -> Floats:
-    """Mix basis matrices into matrices of rank one, whose 2 × 2 minors all vanish.
+def _by_minors(span: Floats) -> Floats:
+    """Matrices whose common eigenvectors F mix basis matrices into matrices of rank one; of shape (h, h, h).
 
-    The minors are quadratic in the mixture; the symmetric matrices that annul them are spanned by the mixtures' own
-    squares, so that one mixture of theirs against another has the mixtures as eigenvectors [DeLathauwer06].
+    All 2 × 2 minors of a matrix of rank one vanish. The minors are quadratic in the mixture, and the symmetric matrices
+    that annul them are spanned by the mixtures' own squares: ``F diag(·) Fᵀ`` [DeLathauwer06].
     """
     units, points, scores = span.shape
     i, k = np.triu_indices(points, 1)
@@ -79,15 +88,14 @@ def _by_minors(span: Floats, rng: np.random.Generator) -> Floats:
         minors = np.vstack([minors, np.zeros((minors.shape[1] - len(minors), minors.shape[1]))])
     squares = np.zeros((units, units, units))
     squares[:, r, s] = squares[:, s, r] = linalg.svd(minors, full_matrices=False, check_finite=False)[2][-units:]
-    return _eigenvectors(squares, rng)
+    return squares
 
 
-def _by_pencil(span: Floats, rng: np.random.Generator) -> Floats:
-    """The same where there are as many points as units: scores' slices share their factors."""
+def _by_pencil(span: Floats) -> Floats:
+    """Matrices with the common eigenvectors F⁻ᵀ, where there are as many points as units: one for each score."""
     units, points = span.shape[:2]
     core = np.linalg.svd(span.transpose(1, 0, 2).reshape(points, -1), full_matrices=False)[0][:, :units]
-    slices = np.einsum("rpk,pq->kqr", span, core)  # (k, h, h): each is E diag(v_k) F⁻¹
-    return np.asarray(linalg.pinv(_eigenvectors(slices.transpose(0, 2, 1), rng)).T)
+    return np.asarray(np.einsum("rpk,pq->krq", span, core))  # (k, h, h): each is F⁻ᵀ diag(v_k) E
 
 
 def _eigenvectors(slices: Floats, rng: np.random.Generator) -> Floats:

@@ -27,6 +27,7 @@ _FINE = 1e-10  # answers resolved less finely show no slopes
 _NEAREST = 0.2  # of the farthest point's distance from the base row
 _SATURATED, _NEARER = 0.35, 0.6  # slopes less than a part of the steepest call points nearer, by a factor
 _TRIES = 8  # points that may be saturated before the first that is not
+_EXTRA = 0.15  # of the rows asked so far go into points beyond those that are needed, for the last digits
 _CLIFF, _FAINT = 100.0, 3e-5  # slopes so faint are noise of curved scores if they end a fall by that factor
 _SCOUTS, _WORST = 64, 8  # rows to look for what a network misses, and those of them that become points
 _WIDENINGS = 8  # points with units that no other showed
@@ -139,8 +140,9 @@ class Survey:
         ``spare`` multiplies the number of points.
         """
         rng = child(self.rng, "points", name)
+        extra = 0 if self.full else int(_EXTRA * self.asked / (len(self.basis) + 2))
         for _ in range(_WIDENINGS):
-            wanted = math.ceil(points_needed(len(self.basis), self.view.width) * spare)
+            wanted = math.ceil(points_needed(len(self.basis), self.view.width) * spare) + extra
             more = wanted - len(self.field.points)
             if more > 0:
                 ways = [np.vstack([self.basis, way]) for way in self.beyond(more, rng)]
