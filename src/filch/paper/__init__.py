@@ -12,7 +12,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from filch.paper import appendix_d, bigml, binary_lr, faces, figure2, figure7, networks, rounded_trees, table4, table6
+from filch.paper import (
+    appendix_d,
+    bigml,
+    binary_lr,
+    faces,
+    figure2,
+    figure7,
+    networks,
+    rounded_trees,
+    table4,
+    table6,
+    table7,
+)
 from filch.paper.gallery import Gallery, Section
 from filch.paper.tables import Row, Spread, Table
 
@@ -101,5 +113,11 @@ def studies() -> Mapping[str, Reproduction]:
             "decision trees by path finding, bottom-up and top-down (Table 6); takes minutes",
             table6.DATASETS,
             table6.run,
+        ),
+        "table7": Reproduction(
+            "linear models behind bins at an emulated Amazon ML, through boto3 (Table 7); needs filch[amazon]",
+            table7.DATASETS,
+            table7.run,
+            pictures=True,
         ),
     }
