@@ -13,6 +13,7 @@ from filch.core.features import Categorical, FeatureSpace, Numeric
 from filch.core.oracle import OracleSpec
 from filch.errors import BadAnswer, NotRevealed, SchemaError, UsageError
 from filch.services.dialects import Question, by_name, names
+from filch.services.dialects.base import assemble
 from filch.services.dialects.kserve_v2 import KServeV2
 
 BOX = FeatureSpace.box([0, 0], [1, 1])
@@ -378,3 +379,16 @@ def test_any_bytes_are_metadata_or_a_bad_answer(body: bytes) -> None:
         assert "\n" not in str(error)
     else:
         assert dialect.name == "kserve-v2" and facts.max_batch is None
+
+
+def test_logarithms_of_probabilities_are_taken_as_such() -> None:
+    spec, rows = OracleSpec(BOX, ("a", "b", "c")), np.zeros((2, len(BOX)))
+    shown = np.array([[0.2, 0.3, 0.5], [0.9, 0.05, 0.05]])
+    answers = assemble(rows, spec, probabilities=np.log(shown))
+    assert answers.probabilities is not None and answers.labels is not None
+    np.testing.assert_allclose(answers.probabilities, shown, rtol=1e-15)
+    assert answers.labels.tolist() == [2, 0]
+    assert assemble(rows, spec, probabilities=shown).probabilities is shown
+    for wrong in (np.log(shown) - 0.5, -shown, np.log(shown) + 0.1):
+        with pytest.raises(BadAnswer, match="no probabilities"):
+            assemble(rows, spec, probabilities=wrong)

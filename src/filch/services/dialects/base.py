@@ -168,7 +168,9 @@ def assemble(
     spec : OracleSpec
     names : n class names, optional
         Where they are not told, the most probable class is the label.
-    probabilities : (n, c), value : (n,), scores : (n, 1 or c), node : (n,), optional
+    probabilities : (n, c)
+        Or their logarithms, as some servers answer: no number is above 0, and the exponentials sum to 1.
+    value : (n,), scores : (n, 1 or c), node : (n,), optional
 
     Raises
     ------
@@ -184,6 +186,7 @@ def assemble(
         if array is not None and not np.isfinite(array).all():
             raise BadAnswer(f"a {what} in the answer is no number")
     if probabilities is not None:
+        probabilities = _from_logarithms(probabilities)
         _check_probabilities(probabilities, spec)
     labels = None
     if spec.classes is not None:
@@ -194,6 +197,13 @@ def assemble(
         else:
             raise BadAnswer("the answer holds neither labels nor probabilities")
     return Answers(rows, labels=labels, probabilities=probabilities, value=value, scores=scores, node=node)
+
+
+def _from_logarithms(shown: Floats) -> Floats:
+    if not len(shown) or not (shown < 0.0).any() or not (shown <= 0.0).all():
+        return shown  # hidden entries are NaN: a top-k answer says too little to tell
+    found = np.exp(shown)
+    return found if (np.abs(found.sum(axis=1) - 1.0) <= _LOGARITHMS).all() else shown
 
 
 def _check_probabilities(probabilities: Floats, spec: OracleSpec) -> None:
@@ -211,6 +221,7 @@ def _check_probabilities(probabilities: Floats, spec: OracleSpec) -> None:
         raise BadAnswer("the answer holds numbers that are no probabilities: pass reveal= as the API has it")
 
 
+_LOGARITHMS = 1e-3  # by which the exponentials of logarithms may miss a sum of 1: they may be rounded
 _ROUNDING = 1e-6  # servers that compute in float32 leave [0, 1] by so much
 
 
