@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from rich.table import Table
 
-from filch.attacks.design import Design
+from filch.attacks.linear.design import Design
 from filch.attacks.logistic import Logistic
 from filch.core.attack import Attack
 from filch.extraction import extract

@@ -12,8 +12,8 @@ from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 import filch
-from filch.attacks.kernel_fit import Fit, contrasts, polish, weigh
 from filch.attacks.kernel_logistic import KernelLogistic
+from filch.attacks.kernels.fit import Fit, contrasts, polish, weigh
 from filch.errors import CannotRun, UsageError
 from filch.models import KernelModel
 from filch.testing import check_attack

@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import filch
-from filch.attacks.equations import solve_one_vs_rest, solve_softmax
+from filch.attacks.linear.equations import solve_one_vs_rest, solve_softmax
 from filch.attacks.logistic import Logistic
 from filch.errors import CannotRun, UsageError
 from filch.models.logistic import LogisticModel, probabilities

@@ -6,8 +6,8 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
 import filch
-from filch.attacks.network_algebra import fit_bumps, points_needed, rank_one_terms
-from filch.attacks.network_fit import Equations, Net, fit_from_scratch, polish
+from filch.attacks.networks.algebra import fit_bumps, points_needed, rank_one_terms
+from filch.attacks.networks.fit import Equations, Net, fit_from_scratch, polish
 from filch.attacks.perceptron import Perceptron
 from filch.errors import CannotRun, UsageError
 from filch.models.perceptron import PerceptronModel

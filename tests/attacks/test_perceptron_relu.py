@@ -11,9 +11,9 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.svm import SVC
 
 import filch
+from filch.attacks.networks.relu_algebra import merged, oriented, polish
+from filch.attacks.networks.relu_view import Heard, Units, View, always_on
 from filch.attacks.perceptron_relu import PerceptronRelu
-from filch.attacks.relu_algebra import merged, oriented, polish
-from filch.attacks.relu_view import Heard, Units, View, always_on
 from filch.errors import CannotRun, UsageError
 from filch.models.perceptron import PerceptronModel
 
@@ -301,7 +301,7 @@ def test_steps_by_iteration_are_those_of_the_normal_equations(monkeypatch):
     heard = Heard(points, units.scores(points), np.full(200, 1e-15))
     near = Units(units.affine + 1e-6, units.inner * (1 + 1e-6 * rng.normal(size=units.inner.shape)), units.outer)
     for dense in (4_000, 1):
-        monkeypatch.setattr("filch.attacks.relu_algebra._DENSE", dense)
+        monkeypatch.setattr("filch.attacks.networks.relu_algebra._DENSE", dense)
         found = polish(near, heard, bent=False)
         np.testing.assert_allclose(found.scores(points), heard.scores, atol=1e-12)
 

@@ -10,9 +10,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 
 import filch
-from filch.attacks.belief import Belief, bounds, logits
+from filch.attacks.linear.belief import Belief, bounds, logits
+from filch.attacks.linear.moments import truncated
 from filch.attacks.logistic import Logistic
-from filch.attacks.moments import truncated
 from filch.models.logistic import probabilities
 from filch.testing import check_attack
 from tests.attacks.test_logistic import mixed_space, target_of

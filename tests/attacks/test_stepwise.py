@@ -7,9 +7,9 @@ import pytest
 
 import filch
 from filch.attacks import logistic
-from filch.attacks.design import Design
+from filch.attacks.linear.design import Design
+from filch.attacks.linear.stepwise import Stepwise
 from filch.attacks.logistic import Logistic
-from filch.attacks.stepwise import Stepwise
 from filch.core.attack import MOST_BYTES
 from filch.core.seeds import stream
 from filch.models.logistic import LogisticModel

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from filch.attacks.tree_counts import Counts, table
-from filch.attacks.tree_memory import Memory
-from filch.attacks.tree_regions import Cut, Region
+from filch.attacks.trees.counts import Counts, table
+from filch.attacks.trees.memory import Memory
+from filch.attacks.trees.regions import Cut, Region
 from filch.core.features import FeatureSpace
 from filch.models.tree import TreeModel
 from filch.models.tree_build import Node

@@ -6,8 +6,8 @@ import pytest
 
 import filch
 from filch.attacks.tree_bottom_up import TreeBottomUp
-from filch.attacks.tree_memory import Precision
 from filch.attacks.tree_top_down import TreeTopDown
+from filch.attacks.trees.memory import Precision
 from filch.core.features import Categorical, FeatureSpace, Numeric
 from filch.core.oracle import ModelOracle
 from filch.errors import CannotRun, UsageError

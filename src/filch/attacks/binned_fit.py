@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from filch.attacks.binned_lines import Line
 from filch.attacks.doubts import unsteady
-from filch.attacks.equations import solve_one_vs_rest
+from filch.attacks.linear.equations import solve_one_vs_rest
 from filch.core.answers import Answers
 from filch.core.attack import Ask, Finding, Outcome
 from filch.core.features import FeatureSpace, Rows

@@ -6,8 +6,8 @@ kernel may see columns one-hot encoded and scaled to [−1, 1], or each number s
 them does not fit, further rows tell one for each.
 
 Queries, with s representers, d free encoded columns and c classes: about ``(s + d)(s + 1) / (c − 1)`` for the algebra
-(`filch.attacks.kernel_algebra`), and as many more as it takes to see that s is no larger. All answers then take part in
-a least-squares fit (`filch.attacks.kernel_fit`). ``check`` further rows in the selection account verify it.
+(`filch.attacks.kernels.algebra`), and as many more as it takes to see that s is no larger. All answers then take part
+in a least-squares fit (`filch.attacks.kernels.fit`). ``check`` further rows in the selection account verify it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from filch.attacks.doubts import distances, unsteady
-from filch.attacks.kernel_algebra import varying
-from filch.attacks.kernel_search import Search, Unsolved
+from filch.attacks.kernels.algebra import varying
+from filch.attacks.kernels.search import Search, Unsolved
 from filch.core.answers import Answers
 from filch.core.attack import Ask, Finding, Outcome, Steps, overheard
 from filch.core.oracle import OracleSpec

@@ -20,8 +20,8 @@ from scipy import optimize
 from scipy.special import log_softmax
 
 from filch.attacks.doubts import distances, resolution
-from filch.attacks.kernel_answers import EXACT
-from filch.attacks.kernel_fit import Fit, contrasts
+from filch.attacks.kernels.answers import EXACT
+from filch.attacks.kernels.fit import Fit, contrasts
 from filch.core.answers import Answers
 from filch.core.attack import MOST_BYTES, Ask, Finding, Outcome, Steps
 from filch.core.encoding import OneHot

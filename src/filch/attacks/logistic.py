@@ -3,11 +3,11 @@
 Recovers the weights to float precision from class probabilities, over direct inputs or over raw columns that the
 server encodes: one-hot encoding and scaling fold into the weights. Needs all probabilities.
 
-Queries, with d free encoded columns (`Design.size` = d + 1) and c classes: binary and softmax d + 1, since
-``log f_i − log f_0`` is affine in x for every class at once; one-vs-rest at most 1.2 ⌈c(d + 1)/(c − 1)⌉, since each
-answer holds c − 1 equations in c(d + 1) unknowns. ``check`` further rows in the selection account verify every fit.
-Rounded answers are the matter of `filch.attacks.rounded`, on up to ``most`` rows per unknown of one score; softmax and
-binary models of more than 4,096 unknowns a score that of `filch.attacks.stepwise`.
+Queries, with d free encoded columns (`Design.size` = d + 1) and c classes: binary and softmax d + 1, since ``log f_i
+− log f_0`` is affine in x for every class at once; one-vs-rest at most 1.2 ⌈c(d + 1)/(c − 1)⌉, since each answer
+holds c − 1 equations in c(d + 1) unknowns. ``check`` further rows in the selection account verify every fit. Rounded
+answers are the matter of `filch.attacks.linear.rounded`, on up to ``most`` rows per unknown of one score; softmax and
+binary models of more than 4,096 unknowns a score that of `filch.attacks.linear.stepwise`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from filch.attacks.design import Design
 from filch.attacks.doubts import completed, distances, doubt, hidden, resolution, sound, unmet, unsteady
-from filch.attacks.equations import solve_one_vs_rest, solve_softmax
-from filch.attacks.gentle import Gentle, moderate
-from filch.attacks.intervals import fit_rounded
-from filch.attacks.rounded import MANY, Rounded
-from filch.attacks.stepwise import EXACT, Stepwise, tolerance
+from filch.attacks.linear.design import Design
+from filch.attacks.linear.equations import solve_one_vs_rest, solve_softmax
+from filch.attacks.linear.gentle import Gentle, moderate
+from filch.attacks.linear.intervals import fit_rounded
+from filch.attacks.linear.rounded import MANY, Rounded
+from filch.attacks.linear.stepwise import EXACT, Stepwise, tolerance
 from filch.core.answers import Answers
 from filch.core.attack import Ask, Finding, Outcome, Steps, overheard
 from filch.core.features import Rows

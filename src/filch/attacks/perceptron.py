@@ -5,7 +5,7 @@ width not given, from all class probabilities or from a regressor's value; over 
 
 1. *Subspace.* Slopes of the log-ratios at a few points, by tiny steps in every column, span the rows of W₁; their rank
    is the number h of units. 2. *Points.* Slopes at further points need steps within that subspace only. 3. *Units.*
-   The slopes form a tensor of rank h whose terms are the units (`filch.attacks.network_algebra`); along its direction
+   The slopes form a tensor of rank h whose terms are the units (`filch.attacks.networks.algebra`); along its direction
    a unit's share is a bump, which gives its scale and bias. 4. *Polish.* Least squares on all answers.
 
 Queries, with c classes: ``⌈h/(c − 1)⌉ (d + 1) + p (h + 2)`` for p ≈ 15 points; for two classes or a value, also two
@@ -24,12 +24,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import linalg
 
-from filch.attacks.design import Design
 from filch.attacks.doubts import distances, doubt, unsteady
-from filch.attacks.network_algebra import fit_bumps, rank_one_terms, shared_directions
-from filch.attacks.network_fit import Equations, Net, fit_from_scratch, polish
-from filch.attacks.network_survey import Survey
-from filch.attacks.network_view import View
+from filch.attacks.linear.design import Design
+from filch.attacks.networks.algebra import fit_bumps, rank_one_terms, shared_directions
+from filch.attacks.networks.fit import Equations, Net, fit_from_scratch, polish
+from filch.attacks.networks.survey import Survey
+from filch.attacks.networks.view import View
 from filch.core.answers import Answers
 from filch.core.attack import Ask, Finding, Outcome, Steps, overheard
 from filch.core.oracle import OracleSpec

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from filch.attacks.relu_solver import Solver
-from filch.attacks.relu_view import View
+from filch.attacks.networks.relu_solver import Solver
+from filch.attacks.networks.relu_view import View
 from filch.core.answers import Answers
 from filch.core.attack import Finding, Outcome, Steps, overheard
 from filch.core.oracle import OracleSpec

@@ -15,10 +15,10 @@ from typing import Literal
 
 import numpy as np
 
-from filch.attacks.tree_memory import Memory, Precision
-from filch.attacks.tree_paper import PaperPaths
-from filch.attacks.tree_run import PathFinding
-from filch.attacks.tree_solve import Solver
+from filch.attacks.trees.memory import Memory, Precision
+from filch.attacks.trees.paper import PaperPaths
+from filch.attacks.trees.run import PathFinding
+from filch.attacks.trees.solve import Solver
 from filch.core.answers import Answers
 from filch.core.attack import Steps
 from filch.core.oracle import OracleSpec

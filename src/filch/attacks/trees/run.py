@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from filch.attacks.tree_assemble import assemble
-from filch.attacks.tree_counts import Counts
-from filch.attacks.tree_lines import Step
-from filch.attacks.tree_memory import REFUSED, Memory
-from filch.attacks.tree_regions import Region
-from filch.attacks.tree_solve import Solver
+from filch.attacks.trees.assemble import assemble
+from filch.attacks.trees.counts import Counts
+from filch.attacks.trees.lines import Step
+from filch.attacks.trees.memory import REFUSED, Memory
+from filch.attacks.trees.regions import Region
+from filch.attacks.trees.solve import Solver
 from filch.core.answers import Answers
 from filch.core.attack import MOST_BYTES, Also, Ask, Finding, Outcome, lockstep
 from filch.core.features import Rows

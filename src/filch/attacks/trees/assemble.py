@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from filch.attacks.tree_certify import certified
-from filch.attacks.tree_memory import Memory
-from filch.attacks.tree_regions import Cut, Region
+from filch.attacks.trees.certify import certified
+from filch.attacks.trees.memory import Memory
+from filch.attacks.trees.regions import Cut, Region
 from filch.core.oracle import OracleSpec
 from filch.models.tree import TreeModel
 from filch.models.tree_build import STOP, Node, Split

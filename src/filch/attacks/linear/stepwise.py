@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from filch.attacks.design import Design
 from filch.attacks.doubts import distances, resolution
-from filch.attacks.gentle import Gentle, moderate
+from filch.attacks.linear.design import Design
+from filch.attacks.linear.gentle import Gentle, moderate
 from filch.core.answers import Answers
 from filch.core.attack import MOST_BYTES, Ask, Finding, Outcome, Steps, overheard
 from filch.core.features import Rows

@@ -2,7 +2,7 @@
 
 With ``F`` the (n, p) design matrix (free encoded columns and a column of ones) and ``f`` the (n, c) probabilities:
 a softmax is linear in its log-ratios, a one-vs-rest model takes non-linear least squares. For rounded answers see
-`filch.attacks.intervals`.
+`filch.attacks.linear.intervals`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filch.attacks.doubts import resolution
-from filch.attacks.kernel_fit import Fit, Frame, approximate, contrasts, interpolate
+from filch.attacks.kernels.fit import Fit, Frame, approximate, contrasts, interpolate
 from filch.core.answers import Answers
 from filch.core.attack import Ask
 from filch.core.encoding import OneHot

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import linalg
 
 from filch.attacks.doubts import doubt, unmet, unsteady
-from filch.attacks.kernel_algebra import (
+from filch.attacks.kernels.algebra import (
     Groups,
     Located,
     Logs,
@@ -23,8 +23,8 @@ from filch.attacks.kernel_algebra import (
     separate,
     spread,
 )
-from filch.attacks.kernel_answers import Heard
-from filch.attacks.kernel_fit import misfit, polish, prune, weigh
+from filch.attacks.kernels.answers import Heard
+from filch.attacks.kernels.fit import misfit, polish, prune, weigh
 from filch.core.answers import Answers
 from filch.core.attack import Ask, Outcome
 from filch.core.features import Rows

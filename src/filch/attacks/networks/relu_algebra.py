@@ -13,8 +13,8 @@ import numpy.typing as npt
 from scipy import linalg
 from scipy.sparse.linalg import LinearOperator, lsmr
 
-from filch.attacks.relu_line import Line
-from filch.attacks.relu_view import Heard, Units
+from filch.attacks.networks.relu_line import Line
+from filch.attacks.networks.relu_view import Heard, Units
 
 Floats = npt.NDArray[np.float64]
 _WIDEST = 1.0  # a cell need not be wider, in steps of its line

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from filch.attacks.tree_lines import Lines, Pair, Step
-from filch.attacks.tree_memory import REFUSED
-from filch.attacks.tree_regions import Cut, Region
+from filch.attacks.trees.lines import Lines, Pair, Step
+from filch.attacks.trees.memory import REFUSED
+from filch.attacks.trees.regions import Cut, Region
 from filch.core.answers import Answers
 from filch.core.attack import Also
 from filch.core.features import Rows

@@ -12,8 +12,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from filch.attacks.tree_memory import Memory
-from filch.attacks.tree_regions import Region
+from filch.attacks.trees.memory import Memory
+from filch.attacks.trees.regions import Region
 from filch.models.tree_missing import DECIMALS, wilson
 
 _MOST = 1_000  # rows of a node; for larger ones too many pairs fit

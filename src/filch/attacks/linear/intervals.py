@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import optimize
 from scipy.special import expit, log_softmax, softmax
 
-from filch.attacks.equations import Step, marquardt
+from filch.attacks.linear.equations import Step, marquardt
 
 Floats = npt.NDArray[np.float64]
 _RIDGE = 1e-4  # penalty on the weights of a likelihood fit, for each unit of resolution

@@ -12,8 +12,8 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from filch.attacks.relu_algebra import select
-from filch.attacks.relu_view import Heard, Units, View
+from filch.attacks.networks.relu_algebra import select
+from filch.attacks.networks.relu_view import Heard, Units, View
 from filch.core.features import Rows
 
 Floats = npt.NDArray[np.float64]

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from filch.attacks.tree_memory import REFUSED, Ints, Memory
-from filch.attacks.tree_regions import Cut, Region
-from filch.attacks.tree_rounds import Rounds
+from filch.attacks.trees.memory import REFUSED, Ints, Memory
+from filch.attacks.trees.regions import Cut, Region
+from filch.attacks.trees.rounds import Rounds
 from filch.core.answers import Answers
 from filch.core.attack import Also
 from filch.core.features import FeatureSpace, Rows

@@ -1,7 +1,7 @@
 """What a ReLU network looks like to its attacker: a piecewise linear map of the free columns to raw scores.
 
-Coordinates are the free encoded columns (`filch.attacks.design`); numbers move along lines, categories jump. Scores are
-log-ratios of the probabilities, or the value; each answer says how exactly it holds them.
+Coordinates are the free encoded columns (`filch.attacks.linear.design`); numbers move along lines, categories jump.
+Scores are log-ratios of the probabilities, or the value; each answer says how exactly it holds them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from filch.attacks.design import Design
+from filch.attacks.linear.design import Design
 from filch.core.answers import Answers
 from filch.core.features import Rows
 from filch.core.oracle import OracleSpec

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from scipy import linalg, stats
 from scipy.special import expit, softmax
 
-from filch.attacks.design import Design
-from filch.attacks.network_fit import Equations, Net
+from filch.attacks.linear.design import Design
+from filch.attacks.networks.fit import Equations, Net
 from filch.core.answers import Answers
 from filch.core.features import Rows
 from filch.core.oracle import OracleSpec

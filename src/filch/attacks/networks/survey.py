@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from filch.attacks.doubts import resolution
-from filch.attacks.network_algebra import points_needed, rank
-from filch.attacks.network_fit import Net
-from filch.attacks.network_view import Field, Point, View
+from filch.attacks.networks.algebra import points_needed, rank
+from filch.attacks.networks.fit import Net
+from filch.attacks.networks.view import Field, Point, View
 from filch.core.answers import Answers
 from filch.core.attack import MOST_BYTES, Ask
 from filch.core.seeds import child

@@ -1,8 +1,9 @@
 """Equation solving from rounded answers, and from the top k: binary, softmax and one-vs-rest [Tramèr16, §7].
 
-The second half of `logistic`. Each revealed probability is an interval; `filch.attacks.belief` keeps what all of them
-leave open, and `filch.attacks.telling` asks the rows whose answers tell most, in batches that grow by a quarter, until
-margins between classes are known to 1e-5 or far below the rounding, or until ``most`` rows per unknown of one score.
+The second half of `logistic`. Each revealed probability is an interval; `filch.attacks.linear.belief` keeps what all
+of them leave open, and `filch.attacks.linear.telling` asks the rows whose answers tell most, in batches that grow by
+a quarter, until margins between classes are known to 1e-5 or far below the rounding, or until ``most`` rows per
+unknown of one score.
 
 Above 2,000 unknowns in all, rows are uniform and the fit is one of least squares.
 """
@@ -18,11 +19,11 @@ import numpy.typing as npt
 from scipy import linalg
 from scipy.special import expit
 
-from filch.attacks.belief import Belief, bounds, logits
-from filch.attacks.design import Design
 from filch.attacks.doubts import completed, distances, doubt, hidden, resolution, sound, unsteady
-from filch.attacks.intervals import fit_rounded
-from filch.attacks.telling import Telling
+from filch.attacks.linear.belief import Belief, bounds, logits
+from filch.attacks.linear.design import Design
+from filch.attacks.linear.intervals import fit_rounded
+from filch.attacks.linear.telling import Telling
 from filch.core.answers import Answers
 from filch.core.attack import Ask, Finding, Outcome, Steps, overheard
 from filch.core.features import Rows

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from filch.attacks.doubts import distances, doubt, resolution, unsteady
-from filch.attacks.relu_algebra import choose_cells, merged, oriented, polish, solve_normals
-from filch.attacks.relu_categories import Switches
-from filch.attacks.relu_line import Line, Scores, gradient, search_line
-from filch.attacks.relu_view import Heard, Units, View
+from filch.attacks.networks.relu_algebra import choose_cells, merged, oriented, polish, solve_normals
+from filch.attacks.networks.relu_categories import Switches
+from filch.attacks.networks.relu_line import Line, Scores, gradient, search_line
+from filch.attacks.networks.relu_view import Heard, Units, View
 from filch.core.answers import Answers
 from filch.core.attack import MOST_BYTES, Ask, Finding, Outcome, Steps, lockstep
 from filch.core.features import Rows

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from filch.attacks.design import Design
+from filch.attacks.linear.design import Design
 from filch.core.answers import Answers
 from filch.core.attack import Ask, Search, lockstep
 from filch.core.features import Rows

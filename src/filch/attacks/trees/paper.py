@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from filch.attacks.tree_memory import REFUSED, Ints, Memory
+from filch.attacks.trees.memory import REFUSED, Ints, Memory
 from filch.core.answers import Answers
 from filch.core.attack import Also, Ask, Finding, Outcome, lockstep
 from filch.core.features import Rows

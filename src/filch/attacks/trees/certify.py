@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from filch.attacks.tree_memory import Ints, Memory
+from filch.attacks.trees.memory import Ints, Memory
 from filch.core.features import Rows
 from filch.models.tree import TreeModel
 from filch.models.tree_proof import TreeProof

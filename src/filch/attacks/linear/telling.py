@@ -1,4 +1,4 @@
-"""Rows that tell most about a logistic model of which much is known already (`filch.attacks.belief`).
+"""Rows that tell most about a logistic model of which much is known already (`filch.attacks.linear.belief`).
 
 Candidates lie between two classes, at ends of the ranges where their margin is least known, and are moved to where
 probabilities lie between two rounded values, so that the answer, whichever it is, halves what is open. Of many
@@ -14,8 +14,8 @@ import numpy.typing as npt
 from scipy import linalg
 from scipy.special import expit
 
-from filch.attacks.belief import Belief, logits
-from filch.attacks.design import Design
+from filch.attacks.linear.belief import Belief, logits
+from filch.attacks.linear.design import Design
 from filch.core.features import Rows
 from filch.core.seeds import child
 

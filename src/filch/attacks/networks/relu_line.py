@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from filch.attacks.relu_view import Heard, View
+from filch.attacks.networks.relu_view import Heard, View
 from filch.core.answers import Answers
 from filch.core.features import Rows
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy import linalg
 from scipy.special import expit, logsumexp
 
-from filch.attacks.moments import truncated
+from filch.attacks.linear.moments import truncated
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]

@@ -1,0 +1,1 @@
+"""What `kernel_logistic` is made of: ranks, pencils and fits."""
