@@ -67,3 +67,10 @@ def packed(jobs: Mapping[int, Sequence[Job]], fresh: Mapping[int, float]) -> lis
                 loads.append(share)
                 start = len(queries)
     return queries
+
+
+def suspects(query: Sequence[Job], fresh: Mapping[int, float]) -> list[Job]:
+    """The part of a failed query to ask alone: the likeliest to add something new if it stands out, else a half."""
+    ranked = sorted(query, key=lambda job: -fresh[job.column])
+    stands_out = 2 * fresh[ranked[0].column] >= sum(fresh[job.column] for job in query)
+    return ranked[:1] if stands_out else ranked[: len(ranked) // 2]

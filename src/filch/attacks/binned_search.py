@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from filch.attacks.binned_decode import packed, told
+from filch.attacks.binned_decode import packed, suspects, told
 from filch.attacks.binned_lines import Line, Point
 from filch.attacks.binned_view import View
 from filch.attacks.doubts import doubt, resolution
@@ -269,13 +269,13 @@ class Search:
                     met[query[0].column] += 1
                 else:
                     halves.append((query, total))
-            parts = [query[: len(query) // 2] for query, _ in halves]
+            parts = [suspects(query, fresh) for query, _ in halves]
             answers = yield from self.ask([{job.column: job.x for job in part} for part in parts], "edges")
             todo = []
             for (query, total), part, answer in zip(halves, parts, answers, strict=True):
                 assert total is not None
                 rest = None if answer is None else (total[0] - answer[0], total[1] + answer[1])
-                todo += [(part, answer), (query[len(part) :], rest)]
+                todo += [(part, answer), ([job for job in query if job not in part], rest)]
         for column, found in jobs.items():
             self.lines[column].fresh = met[column] / len(found)
         return bool(jobs)
