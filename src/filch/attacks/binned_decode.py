@@ -7,6 +7,7 @@ no candidates make holds something new; then a part of its attributes is asked a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ Floats = npt.NDArray[np.float64]
 MOST_JOBS = 10
 """In one query: 1,024 sums of two candidates each."""
 _COARSE = 1e-8  # an error of a sum above which sums may be mistaken for each other
+_CALM = 0.3  # and with a rider in two of them
 _FRESH = 0.8  # of the places in one query, at most so many are expected to add something new
 
 
@@ -74,3 +76,38 @@ def suspects(query: Sequence[Job], fresh: Mapping[int, float]) -> list[Job]:
     ranked = sorted(query, key=lambda job: -fresh[job.column])
     stands_out = 2 * fresh[ranked[0].column] >= sum(fresh[job.column] for job in query)
     return ranked[:1] if stands_out else ranked[: len(ranked) // 2]
+
+
+def ridden(
+    queries: Sequence[Sequence[Job]], waiting: Sequence[tuple[int, float]], fresh: Mapping[int, float]
+) -> dict[int, tuple[int, float]]:
+    """Which unknown places ride with two neighbouring queries each, by the place of the first of the two.
+
+    A place that rides twice costs nothing: the difference of the two sums tells what else they hold, and the rest is
+    its own. Only queries of little surprise take riders.
+    """
+    riders: dict[int, tuple[int, float]] = {}
+    todo, place = list(waiting), 0
+    while todo and place + 1 < len(queries):
+        two = [*queries[place], *queries[place + 1]]
+        if len(two) <= MOST_JOBS and sum(fresh[job.column] for job in two) <= _CALM:
+            riders[place] = todo.pop(0)
+            place += 1
+        place += 1
+    return riders
+
+
+def rider(
+    one: Sequence[Job], two: Sequence[Job], first: tuple[Floats, float], second: tuple[Floats, float]
+) -> Point | None:
+    """What rides with both of two queries, from their sums and errors; None if their difference tells nothing."""
+    turned = [replace(job, candidates=_negative(*job.candidates)) for job in two]
+    points = told([*one, *turned], first[0] - second[0], first[1] + second[1])
+    if points is None:
+        return None
+    own = points[: len(one)]
+    return Point(first[0] - sum(point.value for point in own), first[1] + sum(point.error for point in own))
+
+
+def _negative(one: Point, two: Point) -> tuple[Point, Point]:
+    return Point(-one.value, one.error), Point(-two.value, two.error)

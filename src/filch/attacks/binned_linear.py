@@ -6,9 +6,12 @@ values. An attribute given alone, with the rest omitted (or else as in a base ro
 weighs; halving finds the places where that changes. Most places can only add one of two known values, and a sum of such
 tells them all, so that queries give one place of many attributes at once (`filch.attacks.binned_decode`).
 
-Queries: one for each bin and category, and log₂ (range / 2ε) for each edge, less what edges of one attribute share, of
-the attribute that has most edges. Linear attributes cost one each if their sum is linear at once, else three. Rounded
-answers are asked one attribute at a time, and end as `approximate`.
+Categories, and attributes with few halvings to go, ride with two such queries each, and cost nothing where there are
+enough of them.
+
+Queries: at most about one for each bin and category, and log₂ (range / 2ε) for each edge of the attribute that has
+most edges, less what its edges share. Linear attributes cost one each if their sum is linear at once, else three.
+Rounded answers are asked one attribute at a time, and end as `approximate`.
 """
 
 from __future__ import annotations
@@ -20,7 +23,8 @@ from typing import Literal
 import numpy as np
 
 from filch.attacks.binned_fit import clear_rows, fitted, missing_rows, some_rows, spread_rows, threshold, verdict
-from filch.attacks.binned_search import EXACT, Search
+from filch.attacks.binned_learn import EXACT
+from filch.attacks.binned_search import Search
 from filch.core.answers import Answers
 from filch.core.attack import Ask, Finding, Outcome, Steps
 from filch.core.oracle import OracleSpec

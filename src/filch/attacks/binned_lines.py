@@ -75,6 +75,12 @@ class Line:
             insort(self.order, x)
         self.points[x] = point
 
+    @property
+    def depth(self) -> float:
+        """How many halvings the widest interval with an edge takes."""
+        widest = max((b - a for a, b in self.edges), default=0.0)
+        return float(np.log2(max(1.0, widest / (self.step or self.width))))
+
     def place(self, share: float) -> float:
         """The place at a share of the way between the ends."""
         return self._between(self.low, self.high, share)
