@@ -4,7 +4,7 @@ Recovers linear models behind one-hot encoding, quantile binning and normalisati
 attribute, piecewise constant or linear: binary and softmax from all probabilities, one-vs-rest too, regressions from
 values. An attribute given alone, with the rest omitted (or else as in a base row), adds to the scores what its bin
 weighs; halving finds the places where that changes. Most places can only add one of two known values, and a sum of such
-tells them all, so that queries give one place of many attributes at once (`filch.attacks.binned_decode`).
+tells them all, so that queries give one place of many attributes at once (`filch.attacks.binned.decode`).
 
 Categories, and attributes with few halvings to go, ride with two such queries each, and cost nothing where there are
 enough of them.
@@ -22,9 +22,9 @@ from typing import Literal
 
 import numpy as np
 
-from filch.attacks.binned_fit import clear_rows, fitted, missing_rows, some_rows, spread_rows, threshold, verdict
-from filch.attacks.binned_learn import EXACT
-from filch.attacks.binned_search import Search
+from filch.attacks.binned.fit import clear_rows, fitted, missing_rows, some_rows, spread_rows, threshold, verdict
+from filch.attacks.binned.learn import EXACT
+from filch.attacks.binned.search import Search
 from filch.core.answers import Answers
 from filch.core.attack import Ask, Finding, Outcome, Steps
 from filch.core.oracle import OracleSpec

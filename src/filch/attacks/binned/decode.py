@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from filch.attacks.binned_lines import Job, Point
+from filch.attacks.binned.lines import Job, Point
 
 Floats = npt.NDArray[np.float64]
 MOST_JOBS = 10

@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from filch.attacks.binned_lines import Line, Point
-from filch.attacks.binned_view import View
+from filch.attacks.binned.lines import Line, Point
+from filch.attacks.binned.view import View
 from filch.core.answers import Answers
 from filch.core.attack import Account, Ask
 from filch.core.features import Categorical

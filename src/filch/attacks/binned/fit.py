@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from filch.attacks.binned_lines import Line
+from filch.attacks.binned.lines import Line
 from filch.attacks.doubts import unsteady
 from filch.attacks.linear.equations import solve_one_vs_rest
 from filch.core.answers import Answers

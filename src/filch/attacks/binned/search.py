@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from filch.attacks.binned_decode import packed, ridden, rider, suspects, told
-from filch.attacks.binned_learn import EXACT, Learner, Told
-from filch.attacks.binned_lines import Job, Point
+from filch.attacks.binned.decode import packed, ridden, rider, suspects, told
+from filch.attacks.binned.learn import EXACT, Learner, Told
+from filch.attacks.binned.lines import Job, Point
 from filch.attacks.doubts import doubt, resolution
 from filch.core.answers import Answers
 from filch.core.attack import Ask
