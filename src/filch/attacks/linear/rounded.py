@@ -11,13 +11,15 @@ Above 2,000 unknowns in all, rows are uniform and the fit is one of least square
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from scipy import linalg
 from scipy.special import expit
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from filch.attacks.doubts import completed, distances, doubt, hidden, resolution, sound, unsteady
 from filch.attacks.linear.belief import Belief, bounds, logits
@@ -38,16 +40,16 @@ _OVER = 1.2  # equations for each unknown of a softmax from which one that does 
 _FEW = 4  # times the unknowns of a score: rows that are too few to tell a fit that failed from another class
 MANY = 2_000
 """Unknowns in all up to which a covariance is kept (32 MB)."""
-_FIRST, _GROWTH = (
-    8,
-    0.25,
-)  # the first batch is an eighth of the unknowns of a score; a later one a quarter of all so far
+_FIRST = 8  # the first batch is an eighth of the unknowns of a score, …
+_GROWTH = 0.25  # … a later one a quarter of all rows so far
 _ENOUGH = 1e-5  # deviation of a margin at which no label is in doubt, or …
 _EXACT = 1e-6  # how closely the solution of answers that are not rounded has to agree with further ones
 _SOLVED = 1e-9  # and with those that it was made from
 _SAFE = 0.9  # share of the estimated sum of a row's scores that is relied upon
 _STEPS = 12  # to that solution
 _FINE = 0.02  # … this part of the resolution, if that is less
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+_ONE_THREAD: Callable[[_Method], _Method] = threadpool_limits.wrap(limits=1)  # on small matrices threads but wait
 
 
 @dataclass(eq=False)
@@ -159,6 +161,7 @@ class Rounded:
             return max(before, 1)
         return min(max(math.ceil(_GROWTH * before), size // _FIRST, 1), size)
 
+    @_ONE_THREAD
     def next(self, count: int, round_: int) -> Rows:
         """The rows of the next round; none where nothing is in doubt."""
         rng = child(self.rng, "rounded", str(round_))
@@ -171,6 +174,7 @@ class Rounded:
 
     # ── the fit ─────────────────────────────────────────────────────────────────────────────────────────
 
+    @_ONE_THREAD
     def learn(self) -> bool:
         """Take in what was heard since; whether some model fits it."""
         if self.learned == len(self.heard):
@@ -190,6 +194,7 @@ class Rounded:
         few = self.belief is not None and len(self.heard) <= _FEW * self.design.size
         return few or self.off(self.shape) <= _MISFIT * self.tolerance
 
+    @_ONE_THREAD
     def turned(self) -> bool:
         """Whether one-vs-rest fits where a softmax does not, perhaps of scores rounded one by one."""
         if self.shape == "logistic" or (self.shape == "softmax" and self.link != "auto"):
@@ -253,6 +258,7 @@ class Rounded:
         """The model of weights (p, c)."""
         return self.design.model(weights, link, self.spec.classes or ())
 
+    @_ONE_THREAD
     def fit(self) -> LogisticModel | None:
         """The best model so far."""
         if not self.learned:
