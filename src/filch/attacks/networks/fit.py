@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy import linalg
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 Floats = npt.NDArray[np.float64]
 _BLOCK = 2**23  # entries of a Jacobian that are held at once (64 MB)
@@ -219,6 +220,13 @@ def fit_from_scratch(
     misfit : float
         Root mean square of the residuals.
     """
+    with threadpool_limits(1):  # on matrices of a few hundred columns, threads wait for each other
+        return _best_start(rows, scores, hidden, rng, starts, steps, enough)
+
+
+def _best_start(
+    rows: Floats, scores: Floats, hidden: int, rng: np.random.Generator, starts: int, steps: int, enough: float
+) -> tuple[Net, float]:
     centre, spread = scores.mean(axis=0), float(scores.std()) or 1.0
     wanted = (scores - centre) / spread
     best, least = None, np.inf
