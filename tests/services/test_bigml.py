@@ -236,6 +236,19 @@ def test_a_logistic_regression_answers_through_the_client(client_library: Any, a
     assert np.array_equal(told, target.predict_proba(known))
 
 
+def test_a_logistic_regression_is_extracted_through_the_client(
+    client_library: Any, address: Callable[..., str]
+) -> None:
+    target = logistic(1)
+    with connect_bigml(address(served(target.to_bigml()))) as oracle:
+        run = filch.extract(oracle, attack="logistic-missing", budget=2_000)
+    assert run.outcome.value == "verified", run.reason
+    rows = incomplete(SPACE, 2_000, np.random.default_rng(2))
+    rows[rows == -1] = np.nan
+    rows[:, [0, 1, 4]] = np.clip(rows[:, [0, 1, 4]], SPACE.low[[0, 1, 4]], SPACE.high[[0, 1, 4]])
+    assert (run.model.predict(rows) == target.predict(rows)).mean() >= 0.998
+
+
 def test_credits_run_out(client_library: Any, address: Callable[..., str], account: Account) -> None:
     account.price, account.credits = 1.0, 30.0
     with (

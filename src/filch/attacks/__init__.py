@@ -23,6 +23,11 @@ _ATTACKS: Mapping[str, tuple[str, str, str]] = {
         "gradient descent for RBF kernel logistic regression: the paper's own method, an approximation",
     ),
     "logistic": ("logistic", "Logistic", "equation solving for binary, softmax and one-vs-rest logistic models"),
+    "logistic-missing": (
+        "logistic_missing",
+        "LogisticMissing",
+        "equation solving for logistic models in which a missing value has a weight of its own",
+    ),
     "lowd-meek": ("lowd_meek", "LowdMeek", "boundary line searches: binary linear models from labels alone"),
     "perceptron": ("perceptron", "Perceptron", "networks with one smooth hidden layer, from slopes, unit by unit"),
     "perceptron-relu": (

@@ -15,15 +15,26 @@ from filch.models.additive import AdditiveModel
 from filch.models.boxes import BoxesModel
 from filch.models.kernel import KernelModel
 from filch.models.logistic import LogisticModel
+from filch.models.logistic_missing import MissingLogisticModel
 from filch.models.perceptron import PerceptronModel
 from filch.models.tree import TreeModel
 
-__all__ = ["AdditiveModel", "BoxesModel", "KernelModel", "LogisticModel", "PerceptronModel", "TreeModel", "load"]
+__all__ = [
+    "AdditiveModel",
+    "BoxesModel",
+    "KernelModel",
+    "LogisticModel",
+    "MissingLogisticModel",
+    "PerceptronModel",
+    "TreeModel",
+    "load",
+]
 
 _KINDS: Mapping[str, Callable[[files.Stored], ExtractedModel]] = {
     "additive": AdditiveModel.stored,
     "boxes": BoxesModel.stored,
     "logistic": LogisticModel.stored,
+    "logistic-missing": MissingLogisticModel.stored,
     "kernel": KernelModel.stored,
     "perceptron": PerceptronModel.stored,
     "tree": TreeModel.stored,
