@@ -24,6 +24,7 @@ from filch import Answers, FeatureSpace, ModelOracle, OracleSpec, Reveal
 from filch.core.models import class_index
 from filch.core.oracle import Batch, guarded
 from filch.errors import NotRevealed, SchemaError, UsageError
+from filch.models.logistic import LogisticModel
 
 X, Y = load_iris(return_X_y=True)
 SPACE = FeatureSpace.box(X.min(axis=0), X.max(axis=0))
@@ -216,6 +217,16 @@ def test_asking_does_not_change_the_fingerprint() -> None:
     oracle = ModelOracle(RandomForestClassifier(5, random_state=0).fit(X, Y), SPACE)
     before = oracle.fingerprint()
     oracle.ask(X)
+    assert oracle.fingerprint() == before
+
+
+def test_evaluating_an_extracted_model_does_not_change_its_fingerprint() -> None:
+    """Its feature space caches what it is asked for: a run against it could not be resumed."""
+    space = FeatureSpace.box([-1, -1], [1, 1])
+    model = LogisticModel(space, ("a", "b"), np.array([[1.0, 2.0]]), np.array([0.5]))
+    oracle = ModelOracle(model, FeatureSpace.box([-1, -1], [1, 1]))
+    before = oracle.fingerprint()
+    model.predict(space.snap(space.sample(10, np.random.default_rng(0))))
     assert oracle.fingerprint() == before
 
 

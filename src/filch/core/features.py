@@ -73,6 +73,10 @@ class FeatureSpace:
         for feature in self.features:
             check_feature(feature)
 
+    def __getstate__(self) -> dict[str, object]:
+        """Leave the cached properties out, so that use changes neither a pickle nor a model's fingerprint."""
+        return {"features": self.features, "named": self.named}
+
     # ── making one ──────────────────────────────────────────────────────────────────────────────────────
 
     @classmethod
