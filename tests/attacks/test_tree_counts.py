@@ -5,10 +5,10 @@ from filch.attacks.trees.counts import Counts, table
 from filch.attacks.trees.memory import Memory
 from filch.attacks.trees.regions import Cut, Region
 from filch.core.features import FeatureSpace
-from filch.models.tree import TreeModel
-from filch.models.tree_build import Node
-from filch.models.tree_missing import wilson
-from filch.models.tree_oracle import TreeOracle
+from filch.models.trees.build import Node
+from filch.models.trees.missing import wilson
+from filch.models.trees.oracle import TreeOracle
+from filch.models.trees.tree import TreeModel
 
 SPACE = FeatureSpace.box([0, 0], [1, 1])
 

@@ -11,10 +11,10 @@ from filch.attacks.trees.memory import Precision
 from filch.core.features import Categorical, FeatureSpace, Numeric
 from filch.core.oracle import ModelOracle
 from filch.errors import CannotRun, UsageError
-from filch.models.tree import TreeModel
-from filch.models.tree_bigml import read_bigml
-from filch.models.tree_build import Node, Split
-from filch.models.tree_oracle import TreeOracle
+from filch.models.trees.bigml import read_bigml
+from filch.models.trees.build import Node, Split
+from filch.models.trees.oracle import TreeOracle
+from filch.models.trees.tree import TreeModel
 from filch.testing import check_attack, random_tree
 
 SPACE = FeatureSpace(

@@ -13,7 +13,7 @@ import pytest
 from filch import models
 from filch.cli import main
 from filch.core.features import FeatureSpace
-from filch.models.tree_bigml_write import to_bigml
+from filch.models.trees.bigml_write import to_bigml
 from filch.testing import random_tree
 
 SPACE = FeatureSpace.box([0, 0, 0], [1, 1, 1], names=["a", "b", "c"])

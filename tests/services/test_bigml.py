@@ -23,8 +23,8 @@ from filch.core.features import Categorical, FeatureSpace, Numeric
 from filch.core.oracle import Batch
 from filch.errors import BadAnswer, NotAuthorized, Rejected, Unreachable, UsageError
 from filch.models.logistic_bigml import BigMLLogistic, read_bigml_logistic
-from filch.models.tree_bigml import read_bigml
-from filch.models.tree_bigml_write import to_bigml
+from filch.models.trees.bigml import read_bigml
+from filch.models.trees.bigml_write import to_bigml
 from filch.services.bigml import oracle as module
 from filch.services.bigml.account import Account
 from filch.services.bigml.codec import public_model

@@ -53,7 +53,7 @@ class TreeBottomUp:
     Examples
     --------
     >>> import filch, numpy as np
-    >>> from filch.models.tree_oracle import TreeOracle
+    >>> from filch.models.trees.oracle import TreeOracle
     >>> from filch.testing import random_tree
     >>> space = filch.FeatureSpace.box(np.zeros(4), np.ones(4))
     >>> oracle = TreeOracle(random_tree(space, 12, np.random.default_rng(0)))

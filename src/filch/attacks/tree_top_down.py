@@ -55,7 +55,7 @@ class TreeTopDown:
     Examples
     --------
     >>> import filch, numpy as np
-    >>> from filch.models.tree_oracle import TreeOracle
+    >>> from filch.models.trees.oracle import TreeOracle
     >>> from filch.testing import random_tree
     >>> space = filch.FeatureSpace.box(np.zeros(4), np.ones(4))
     >>> oracle = TreeOracle(random_tree(space, 12, np.random.default_rng(0)), omission=True, fields=True)

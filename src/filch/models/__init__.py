@@ -12,12 +12,12 @@ from filch.core.models import ExtractedModel
 from filch.errors import UsageError
 from filch.models import files
 from filch.models.additive import AdditiveModel
-from filch.models.boxes import BoxesModel
 from filch.models.kernel import KernelModel
 from filch.models.logistic import LogisticModel
 from filch.models.logistic_missing import MissingLogisticModel
 from filch.models.perceptron import PerceptronModel
-from filch.models.tree import TreeModel
+from filch.models.trees.boxes import BoxesModel
+from filch.models.trees.tree import TreeModel
 
 __all__ = [
     "AdditiveModel",

@@ -21,8 +21,8 @@ from scipy.special import expit
 from filch.core.columns import Categorical, Numeric
 from filch.core.features import FeatureSpace, Rows
 from filch.errors import UsageError
-from filch.models.tree_bigml import field_feature, parse_bigml
-from filch.models.tree_bigml_write import envelope, field_of
+from filch.models.trees.bigml import field_feature, parse_bigml
+from filch.models.trees.bigml_write import envelope, field_of
 
 Floats = npt.NDArray[np.float64]
 DECIMALS = 5

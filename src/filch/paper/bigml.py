@@ -17,9 +17,9 @@ from filch.core.run import Run
 from filch.errors import UsageError
 from filch.evaluate import Evaluation, Fidelity
 from filch.extraction import extract
-from filch.models.tree_bigml import BigMLTree, read_bigml
-from filch.models.tree_bigml_write import to_bigml
-from filch.models.tree_oracle import TreeOracle
+from filch.models.trees.bigml import BigMLTree, read_bigml
+from filch.models.trees.bigml_write import to_bigml
+from filch.models.trees.oracle import TreeOracle
 from filch.paper.compare import N_UNIFORM, OURS, PAPERS, PRINTED, SEEDS, Told
 from filch.paper.tables import Row, Spread, Table
 from filch.paper.trees import TREES, TreeTarget, tree_target

@@ -19,7 +19,7 @@ from filch.core.answers import Reveal
 from filch.errors import UsageError
 from filch.evaluate import Evaluation
 from filch.extraction import extract
-from filch.models.tree_oracle import TreeOracle
+from filch.models.trees.oracle import TreeOracle
 from filch.paper.compare import N_UNIFORM, OURS, PAPERS, PRINTED, SEEDS, Told
 from filch.paper.tables import Row, Spread, Table
 from filch.paper.trees import TREES, TreeTarget, tree_target

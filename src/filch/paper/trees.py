@@ -22,8 +22,8 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from filch.core.encoding import OneHot
 from filch.core.features import FeatureSpace, Rows
 from filch.datasets import load
-from filch.models.tree import TreeModel
-from filch.models.tree_sklearn import from_sklearn
+from filch.models.trees.sklearn import from_sklearn
+from filch.models.trees.tree import TreeModel
 
 _TEST = 0.3  # the share of the test rows [Tramèr16, §4.1]
 

@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from filch.core.features import FeatureSpace, Rows
 from filch.errors import UsageError
-from filch.models.tree import TreeModel
-from filch.models.tree_build import STOP, Node, Split
-from filch.models.tree_missing import error_of, wilson
+from filch.models.trees.build import STOP, Node, Split
+from filch.models.trees.missing import error_of, wilson
+from filch.models.trees.tree import TreeModel
 
 Kind = Literal["numeric", "equals", "subset", "every"]
 _TRIES = 60  # leaves and columns tried for one more split

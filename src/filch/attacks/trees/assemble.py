@@ -10,8 +10,8 @@ from filch.attacks.trees.certify import certified
 from filch.attacks.trees.memory import Memory
 from filch.attacks.trees.regions import Cut, Region
 from filch.core.oracle import OracleSpec
-from filch.models.tree import TreeModel
-from filch.models.tree_build import STOP, Node, Split
+from filch.models.trees.build import STOP, Node, Split
+from filch.models.trees.tree import TreeModel
 
 
 def assemble(root: Region, memory: Memory, spec: OracleSpec, *, proof: bool = False) -> TreeModel | None:

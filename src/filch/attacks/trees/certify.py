@@ -9,8 +9,8 @@ import numpy as np
 
 from filch.attacks.trees.memory import Ints, Memory
 from filch.core.features import Rows
-from filch.models.tree import TreeModel
-from filch.models.tree_proof import TreeProof
+from filch.models.trees.proof import TreeProof
+from filch.models.trees.tree import TreeModel
 
 
 def certified(tree: TreeModel, brackets: list[tuple[float, float]], memory: Memory) -> TreeModel:

@@ -14,7 +14,7 @@ import numpy as np
 
 from filch.attacks.trees.memory import Memory
 from filch.attacks.trees.regions import Region
-from filch.models.tree_missing import DECIMALS, wilson
+from filch.models.trees.missing import DECIMALS, wilson
 
 _MOST = 1_000  # rows of a node; for larger ones too many pairs fit
 

@@ -19,7 +19,7 @@ from filch.core.attack import Also, Ask, Finding, Outcome, lockstep
 from filch.core.features import Rows
 from filch.core.oracle import OracleSpec
 from filch.errors import BudgetSpent
-from filch.models.boxes import BoxesModel
+from filch.models.trees.boxes import BoxesModel
 
 
 @dataclass(frozen=True, eq=False)

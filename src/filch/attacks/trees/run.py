@@ -21,8 +21,8 @@ from filch.core.features import Rows
 from filch.core.oracle import OracleSpec
 from filch.core.seeds import child
 from filch.errors import BudgetSpent
-from filch.models.tree import TreeModel
-from filch.models.tree_missing import DECIMALS
+from filch.models.trees.missing import DECIMALS
+from filch.models.trees.tree import TreeModel
 
 _MORE = 8  # times as many tests where the training rows of the leaves found do not add up to their node's
 _ROUNDS = 12  # of tests, and of checks that led to repairs

@@ -13,8 +13,8 @@ from filch.core.answers import Answers, Reveal
 from filch.core.features import FeatureSpace, Rows
 from filch.core.oracle import OracleSpec
 from filch.errors import BadAnswer
-from filch.models.tree_bigml import field_feature
-from filch.models.tree_bigml_write import MISSING_TOKENS
+from filch.models.trees.bigml import field_feature
+from filch.models.trees.bigml_write import MISSING_TOKENS
 from filch.services.bigml.inputs import DECIMALS, Inputs
 from filch.services.dialects.base import assemble
 

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 from filch.errors import UsageError
 from filch.models import load
 from filch.models.logistic_bigml import BigMLLogistic, read_bigml_logistic
-from filch.models.tree import TreeModel
-from filch.models.tree_bigml import BigMLTree, parse_bigml, read_bigml
-from filch.models.tree_bigml_write import FINISHED, MISSING_TOKENS, to_bigml
+from filch.models.trees.bigml import BigMLTree, parse_bigml, read_bigml
+from filch.models.trees.bigml_write import FINISHED, MISSING_TOKENS, to_bigml
+from filch.models.trees.tree import TreeModel
 from filch.services.bigml.inputs import DECIMALS, Given, Inputs
 
 STRATEGIES = ("last", "proportional")

@@ -27,7 +27,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from filch.errors import UsageError
-from filch.models.tree import TreeModel
+from filch.models.trees.tree import TreeModel
 from filch.services.bigml.account import Account
 from filch.services.bigml.resources import Served, document, served
 from filch.services.process import running

@@ -10,9 +10,9 @@ from filch.core.encoding import OneHot
 from filch.core.features import Categorical, FeatureSpace, Numeric
 from filch.errors import UsageError
 from filch.models import load
-from filch.models.tree import TreeModel
-from filch.models.tree_build import Node, Split
-from filch.models.tree_oracle import TreeOracle
+from filch.models.trees.build import Node, Split
+from filch.models.trees.oracle import TreeOracle
+from filch.models.trees.tree import TreeModel
 from filch.testing import random_tree
 
 SPACE = FeatureSpace(

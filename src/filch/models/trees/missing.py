@@ -16,7 +16,7 @@ from scipy.stats import chi2
 from filch.core.features import Rows
 
 if TYPE_CHECKING:
-    from filch.models.tree import TreeModel
+    from filch.models.trees.tree import TreeModel
 
 Floats = npt.NDArray[np.float64]
 Z = 1.96

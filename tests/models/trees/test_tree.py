@@ -8,10 +8,10 @@ from filch.core.encoding import OneHot
 from filch.core.features import Categorical, FeatureSpace, Numeric
 from filch.errors import NotRevealed, UsageError
 from filch.models import TreeModel, load
-from filch.models.tree_build import Node, Split
-from filch.models.tree_missing import expected_error, wilson
-from filch.models.tree_oracle import TreeOracle
-from filch.models.tree_sklearn import from_sklearn
+from filch.models.trees.build import Node, Split
+from filch.models.trees.missing import expected_error, wilson
+from filch.models.trees.oracle import TreeOracle
+from filch.models.trees.sklearn import from_sklearn
 from filch.testing import check_oracle, random_tree
 
 SPACE = FeatureSpace(

@@ -14,10 +14,10 @@ import pandas as pd
 from filch.core.features import FeatureSpace, Rows
 from filch.errors import UsageError
 from filch.models import files
-from filch.models.tree_build import STOP, Node, Split, lay_out
-from filch.models.tree_export import to_arrays, to_dot, to_svg, to_text
-from filch.models.tree_missing import proportional
-from filch.models.tree_proof import Certificate, TreeProof, certify
+from filch.models.trees.build import STOP, Node, Split, lay_out
+from filch.models.trees.export import to_arrays, to_dot, to_svg, to_text
+from filch.models.trees.missing import proportional
+from filch.models.trees.proof import Certificate, TreeProof, certify
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -40,7 +40,7 @@ class TreeModel:
     """A decision tree, with scikit-learn's interface [Tramèr16, §4.2 and App. A].
 
     Nodes lie in pre-order, the root first; m nodes. Make one with `build`, or with a reader:
-    `filch.models.tree_sklearn.from_sklearn`, `filch.models.tree_bigml.read_bigml`.
+    `filch.models.trees.sklearn.from_sklearn`, `filch.models.trees.bigml.read_bigml`.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class TreeModel:
     ids : (m,) int
         Node ids.
     label, value, confidence, count : (m,)
-        See `filch.models.tree_build.Node`.
+        See `filch.models.trees.build.Node`.
     distribution : (m, c)
         Weights of the classes; c = 0 where not known.
     bin_start : (m + 1,) int
@@ -277,7 +277,7 @@ class TreeModel:
         return to_svg(self)
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Arrays named as those of scikit-learn's ``tree_``; see `filch.models.tree_export.to_arrays`."""
+        """Arrays named as those of scikit-learn's ``tree_``; see `filch.models.trees.export.to_arrays`."""
         return to_arrays(self)
 
     # ── files ───────────────────────────────────────────────────────────────────────────────────────────

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from filch.core.encoding import OneHot
 from filch.core.features import FeatureSpace
 from filch.errors import UsageError
-from filch.models.tree import TreeModel
-from filch.models.tree_build import Node, Split
-from filch.models.tree_missing import DECIMALS, expected_error, wilson
+from filch.models.trees.build import Node, Split
+from filch.models.trees.missing import DECIMALS, expected_error, wilson
+from filch.models.trees.tree import TreeModel
 
 
 def from_sklearn(

@@ -111,7 +111,7 @@ class Node:
 
 
 def lay_out(root: Node, space: FeatureSpace) -> dict[str, npt.NDArray[Any]]:
-    """The arrays of a tree, its nodes in pre-order; see `filch.models.tree.TreeModel`."""
+    """The arrays of a tree, its nodes in pre-order; see `filch.models.trees.tree.TreeModel`."""
     nodes = list(root.walk())
     number = {id(node): index for index, node in enumerate(nodes)}
     routes: list[list[int]] = []

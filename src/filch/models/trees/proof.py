@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from filch.models.tree import TreeModel
+    from filch.models.trees.tree import TreeModel
 
 _TOLD = 20  # leaves that a certificate names, the least tested first
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from filch.core.answers import Answers, Reveal
 from filch.core.oracle import Batch, OracleSpec, Reply
 from filch.errors import NotRevealed, UsageError
-from filch.models.tree import TreeModel
+from filch.models.trees.tree import TreeModel
 
 _ARRAYS = (
     "column",
@@ -55,7 +55,7 @@ class TreeOracle:
     Examples
     --------
     >>> from filch.core.features import FeatureSpace
-    >>> from filch.models.tree import Node, Split
+    >>> from filch.models.trees.tree import Node, Split
     >>> root = Node(split=Split(0, 1.5), children=[Node(label=0, confidence=0.9), Node(label=1, confidence=0.8)])
     >>> oracle = TreeOracle(TreeModel.build(FeatureSpace.box([0], [2]), ("a", "b"), root))
     >>> oracle.ask([[1.0], [2.0]]).confidence.tolist()

@@ -1,4 +1,4 @@
-"""Decision trees as BigML's model JSON; the inverse of `filch.models.tree_bigml.read_bigml`."""
+"""Decision trees as BigML's model JSON; the inverse of `filch.models.trees.bigml.read_bigml`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 
 from filch.core.columns import Categorical, Feature
 from filch.errors import UsageError
-from filch.models.tree import TreeModel
-from filch.models.tree_build import STOP
+from filch.models.trees.build import STOP
+from filch.models.trees.tree import TreeModel
 
 MISSING_TOKENS = (
     "", "N/A", "n/a", "NULL", "null", "-", "#DIV/0", "#REF!", "#NAME?", "NIL", "nil", "NA", "na", "#VALUE!", "#NULL!",
@@ -48,7 +48,7 @@ def to_bigml(tree: TreeModel, *, objective: str = "objective", name: str = "tree
     Examples
     --------
     >>> from filch.core.features import FeatureSpace
-    >>> from filch.models.tree import Node, Split
+    >>> from filch.models.trees.tree import Node, Split
     >>> leaves = [Node(label=0, distribution=[3, 0], count=3), Node(label=1, distribution=[0, 2], count=2)]
     >>> root = Node(label=0, distribution=[3, 2], count=5, split=Split(0, 1.5), children=leaves)
     >>> written = to_bigml(TreeModel.build(FeatureSpace.box([0], [2]), ("a", "b"), root))

@@ -12,7 +12,7 @@ from filch.core.columns import Categorical
 from filch.core.encoding import OneHot
 
 if TYPE_CHECKING:
-    from filch.models.tree import TreeModel
+    from filch.models.trees.tree import TreeModel
 
 _WIDTH, _HEIGHT, _GAP, _ROW = 132, 34, 10, 66  # of a node of the picture, and between nodes
 _LETTERS = 20  # of a line in it

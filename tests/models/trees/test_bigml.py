@@ -9,7 +9,7 @@ import pytest
 
 from filch.core.features import Numeric
 from filch.errors import UsageError
-from filch.models.tree_bigml import read_bigml
+from filch.models.trees.bigml import read_bigml
 
 REAL = sorted(Path(os.environ.get("FILCH_DATA", "/nowhere")).glob("bigml_models/*.json"))
 

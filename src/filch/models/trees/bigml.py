@@ -12,8 +12,8 @@ from typing import Any
 from filch.core.columns import Categorical, Feature, Numeric
 from filch.core.features import FeatureSpace
 from filch.errors import UsageError
-from filch.models.tree import TreeModel
-from filch.models.tree_build import STOP, Node, Split
+from filch.models.trees.build import STOP, Node, Split
+from filch.models.trees.tree import TreeModel
 
 _BELOW, _ABOVE = ("<", "<="), (">", ">=")
 _EQUAL, _OTHER, _IN = "=", ("!=", "/="), "in"
