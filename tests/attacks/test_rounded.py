@@ -12,6 +12,7 @@ from sklearn.multiclass import OneVsRestClassifier
 import filch
 from filch.attacks.linear.belief import Belief, bounds, logits
 from filch.attacks.linear.moments import truncated
+from filch.attacks.linear.renormalised import restored
 from filch.attacks.logistic import Logistic
 from filch.models.logistic import probabilities
 from filch.testing import check_attack
@@ -67,6 +68,54 @@ def test_scores_that_were_normalised_after_rounding(decimals, seed):
     run = filch.extract(oracle, Logistic(), budget=300, seed=seed)
     assert run.outcome == "verified" and run.model.link == "ovr", run.reason
     assert filch.fidelity(filch.ModelOracle(OVR, SPACE), run.model).r_tv_unif < 10.0**-decimals
+
+
+class Divided:
+    """A model whose scores are rounded and then made to sum to 1, with all the digits of a float."""
+
+    classes_ = SOFTMAX.classes_
+
+    def __init__(self, scores, decimals):
+        self.scores, self.decimals = scores, decimals
+
+    def predict_proba(self, X):
+        rounded = np.round(self.scores(X), self.decimals)
+        return rounded / rounded.sum(axis=1, keepdims=True)
+
+    def predict(self, X):
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+
+def one_vs_rest_scores(X):
+    return expit(np.column_stack([part.decision_function(X) for part in OVR.estimators_]))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("decimals", [2, 3, 4, 6])
+def test_a_softmax_that_is_rounded_and_divided_by_its_sum(decimals, seed):
+    oracle = filch.ModelOracle(Divided(SOFTMAX.predict_proba, decimals), SPACE)
+    run = filch.extract(oracle, Logistic(), budget=200, seed=seed)
+    assert run.outcome == "verified" and run.model.link == "softmax", run.reason
+    found = filch.fidelity(filch.ModelOracle(SOFTMAX, SPACE), run.model, X_test=X)
+    assert found.r_test == found.r_unif == 0.0 and found.r_tv_unif < 0.01 * 10.0**-decimals
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("decimals", [3, 4])
+def test_one_vs_rest_that_is_rounded_and_divided_by_its_sum(decimals, seed):
+    oracle = filch.ModelOracle(Divided(one_vs_rest_scores, decimals), SPACE)
+    run = filch.extract(oracle, Logistic(), budget=300, seed=seed)
+    assert run.outcome == "verified" and run.model.link == "ovr", run.reason
+    assert filch.fidelity(filch.ModelOracle(OVR, SPACE), run.model).r_tv_unif < 10.0**-decimals
+
+
+def test_a_row_that_several_sums_explain_counts_as_refused():
+    shown = np.array([[1.0, 0.0, 0.0], [0.5, 0.25, 0.25], [4 / 9, 4 / 9, 1 / 9]])
+    answers = filch.Answers(np.zeros((3, 1)), probabilities=shown)
+    before = restored(answers, 1)
+    assert before.refused.tolist() == [True, False, False]
+    assert np.allclose(before.probabilities, [[1.0, 0.0, 0.0], [0.5, 0.25, 0.25], [0.4, 0.4, 0.1]])
+    assert not restored(answers, 1, divided=False).refused.any()
 
 
 @pytest.mark.parametrize("link", ["logistic", "softmax"])
