@@ -1,6 +1,7 @@
 """Extract-and-test: the right candidate wins, nothing is paid twice, no fit is said to be one."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.datasets import make_classification
 from sklearn.ensemble import RandomForestClassifier
@@ -17,6 +18,7 @@ from filch.attacks.texture import Texture, look
 from filch.core.answers import Answers
 from filch.core.attack import Ask, Finding, Outcome
 from filch.errors import CannotRun, UsageError
+from filch.models import binned
 from filch.models.kernel import KernelModel
 
 SPACE = filch.FeatureSpace.box([-1, -1, -1], [1, 1, 1])
@@ -126,7 +128,24 @@ def test_a_forest_is_not_searched_for_slopes_or_for_one_tree(wide):
     candidates = (*Auto().candidates[:-1], Retraining(surrogate=DecisionTreeClassifier()))
     run = filch.extract(oracle, Auto(candidates=candidates), budget=500, curve=False)
     assert run.outcome == "none_fits" and run.evidence["texture"] == "steps"
-    assert set(run.evidence["candidates"]) == {"Logistic", "Retraining"}
+    assert set(run.evidence["candidates"]) == {"Logistic", "BinnedLinear", "Retraining"}
+    assert run.evidence["candidates"]["BinnedLinear"]["queries"] < 20  # attributes do not add up, and that is soon seen
+
+
+@pytest.mark.parametrize("bins", [12, {"u": 12, "v": 5}])
+@pytest.mark.parametrize("omission", [True, False])
+def test_a_linear_model_behind_bins_is_found(bins, omission):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"u": rng.random(400), "v": rng.random(400), "w": rng.random(400)})
+    target = binned.BinnedLinear(bins).fit(frame, np.where(frame["u"] + frame["v"] > frame["w"] + 0.4, "a", "b"))
+    oracle = filch.ModelOracle(target, filch.FeatureSpace.from_frame(frame), omission=omission)
+    cheap = Logistic(), Auto().candidates[3], Auto().candidates[5], Retraining(surrogate=DecisionTreeClassifier())
+    run = filch.extract(oracle, Auto(candidates=cheap), budget=2_000, curve=False)
+    if isinstance(bins, int) or omission:
+        assert run.outcome == "verified" and run.evidence["attack"] == "BinnedLinear", run.reason
+        assert "TreeTopDown" not in run.evidence["candidates"]
+    else:  # lines hide the steps, and attributes alone are not asked to see
+        assert "BinnedLinear" not in run.evidence["candidates"]
 
 
 def test_what_others_paid_is_learned_from_where_no_row_is_left(wide):

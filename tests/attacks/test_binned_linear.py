@@ -7,6 +7,7 @@ from sklearn.ensemble import RandomForestRegressor
 
 import filch
 from filch.attacks.binned_linear import BinnedLinear as Attack
+from filch.core.answers import Answers
 from filch.core.features import Categorical, FeatureSpace, Numeric
 from filch.errors import CannotRun, UsageError
 from filch.models.additive import AdditiveModel, Part
@@ -102,6 +103,44 @@ def test_it_takes_about_half_of_a_search_attribute_by_attribute():
         assert papers.outcome.value == "verified"
         ratios.append(ours.queries / papers.queries)
     assert max(ratios) < 0.6, ratios
+
+
+def conversation(source, known):
+    """The answers of an attack that knows some, its phases and its finding."""
+    steps = Attack().steps(source.spec, np.random.default_rng(1), budget=1_000, known=known)
+    answers, phases, ask = [], [], next(steps)
+    try:
+        while True:
+            answers.append(source.ask(ask.rows))
+            phases += [ask.phase] * len(ask.rows)
+            ask = steps.send(answers[-1])
+    except StopIteration as stop:
+        return Answers.concat(answers), phases, stop.value
+
+
+@pytest.mark.parametrize("classes", [0, 2, 3])
+def test_known_rows_are_not_asked_again(classes):
+    source = oracle(fitted(0, classes, bins={"age": 3, "x": 4}))
+    first, phases, _ = conversation(source, Answers.none(5))
+    assert phases[-8:] == ["check"] * 8
+    again = first[:-8]
+    _, left, finding = conversation(source, again)
+    assert left == ["check"] * 8 and finding.outcome == "verified"
+    half = again[::2]
+    rest, _, finding = conversation(source, half)
+    assert finding.outcome == "verified" and len(rest) == len(first) - len(half)
+    assert not {row.tobytes() for row in rest.rows} & {row.tobytes() for row in half.rows}
+
+
+def test_known_rows_are_further_rows_to_check_by():
+    model = fitted(0, 3)
+    source = oracle(model)
+    known = source.ask(far(model, rows_with_gaps(3, 200)))
+    run = filch.extract(source, attack=Attack(), budget=1_000, curve=False, known=known)
+    assert run.outcome.value == "verified" and int(run.reason.split()[0]) > 8 + 100
+    wrong = Answers(known.rows, labels=known.labels, probabilities=known.probabilities[::-1].copy())
+    run = filch.extract(source, attack=Attack(), budget=1_000, curve=False, known=wrong)
+    assert run.outcome.value == "class_mismatch"
 
 
 def test_full_rows_where_nothing_may_be_omitted():

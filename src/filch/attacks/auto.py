@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from filch.attacks.binned_linear import BinnedLinear
 from filch.attacks.doubts import distances
 from filch.attacks.kernel_logistic import KernelLogistic
 from filch.attacks.logistic import Logistic
@@ -37,15 +38,22 @@ _LOOKS: Mapping[type, Texture] = {
     PerceptronRelu: Texture.STRAIGHT,
     TreeTopDown: Texture.STEPS,
     TreeBottomUp: Texture.STEPS,
+    BinnedLinear: Texture.STEPS,
 }
 """What the targets of an attack look like; any, if it is not here."""
-_OPEN_ENDED = KernelLogistic, TreeTopDown, TreeBottomUp  # they may take any budget: at most half of what is left
+_OPEN_ENDED = (
+    KernelLogistic,
+    TreeTopDown,
+    TreeBottomUp,
+    BinnedLinear,
+)  # they may take any budget: at most half of what is left
 _DEFAULT = (
     Logistic(),
     Perceptron(method="slopes"),
     PerceptronRelu(),
     TreeTopDown(),
     TreeBottomUp(),
+    BinnedLinear(ovr=False),
     KernelLogistic(local=0),
     Perceptron(method="scratch"),
     Retraining(),
@@ -61,8 +69,8 @@ class Auto:
     check : int, default 32
         Held-back rows by which candidates are ranked where none verifies.
     candidates : tuple of Attack, optional
-        Tried in this order; by default logistic models, networks, trees, kernel models, and, for what none of them
-        fits, `Retraining`.
+        Tried in this order; by default logistic models, networks, trees, additive and kernel models, and, for what
+        none of them fits, `Retraining`.
 
     Raises
     ------
@@ -91,12 +99,15 @@ class Auto:
             if contest.found and len(able) > 1:
                 yield from contest.hold_back(min(self.check, (budget - contest.paid) // 2), child(rng, "held back"))
             looked_for = _LOOKS.get(type(candidate))
+            if isinstance(candidate, BinnedLinear) and spec.omission:
+                looked_for = None  # attributes alone tell soon whether it is one, and lines beside steps hide the steps
             if contest.found and looked_for is not None:
                 if texture is None:
                     texture = yield from contest.look(child(rng, "texture"))
                 if texture not in (looked_for, Texture.UNKNOWN):
                     continue
-                if looked_for is Texture.STEPS and not repeats(contest.held.given):
+                one_tree = looked_for is Texture.STEPS and not isinstance(candidate, BinnedLinear)
+                if one_tree and not repeats(contest.held.given):
                     continue
             left = budget - contest.paid
             if isinstance(candidate, _OPEN_ENDED) and place < len(able) - 1:

@@ -22,8 +22,9 @@ from typing import Literal
 
 import numpy as np
 
-from filch.attacks.binned.fit import clear_rows, fitted, missing_rows, some_rows, spread_rows, threshold, verdict
+from filch.attacks.binned.fit import clear, clear_rows, fitted, missing_rows, some_rows, spread_rows, threshold, verdict
 from filch.attacks.binned.learn import EXACT
+from filch.attacks.binned.recall import Recall
 from filch.attacks.binned.search import Search
 from filch.core.answers import Answers
 from filch.core.attack import Ask, Finding, Outcome, Steps
@@ -45,6 +46,9 @@ class BinnedLinear:
         Further rows that the model is held against; 0 leaves the outcome unverified.
     variant : {"filch", "paper"}
         "paper" searches one attribute at a time, as the paper does, to intervals of ε; for comparison.
+    ovr : bool, default True
+        Whether to go on, with three or more classes, where two attributes do not add what each adds alone: one-vs-rest
+        answers do not, nor do those of other targets, on which it takes all edges to tell.
 
     Raises
     ------
@@ -67,6 +71,7 @@ class BinnedLinear:
     epsilon: float = 1e-3
     check: int = 8
     variant: Literal["filch", "paper"] = "filch"
+    ovr: bool = True
 
     def __post_init__(self) -> None:
         if not 0 < self.epsilon < 0.5 or self.check < 0 or self.variant not in ("filch", "paper"):
@@ -83,8 +88,12 @@ class BinnedLinear:
 
     def steps(self, spec: OracleSpec, rng: np.random.Generator, *, budget: int, known: Answers) -> Steps:
         """Find the attributes' functions one by one, all at the same time; see the module's docstring."""
+        recall = Recall(known)
+        return (yield from recall.over(self._steps(spec, rng, recall)))
+
+    def _steps(self, spec: OracleSpec, rng: np.random.Generator, recall: Recall) -> Steps:
         paper = self.variant == "paper"
-        search, done = Search(spec, rng, self.epsilon, paper), False
+        search, done = Search(spec, rng, self.epsilon, paper, self.ovr), False
         try:
             why = yield from search.start()
             if why is not None:
@@ -95,15 +104,15 @@ class BinnedLinear:
             if search.link == "ovr" or search.view.coarse > EXACT or (paper and lines):
                 yield from _together(search, child(rng, "together"))
             done = True
-            return (yield from self._checked(search, rng))
+            return (yield from self._checked(search, rng, recall))
         except BudgetSpent:
             if done:
                 return Finding(search.snapshot(), Outcome.UNVERIFIED, "no budget is left to check", search.evidence())
             reason = "the budget ended before all edges were found"
             return Finding(search.snapshot(), Outcome.BUDGET_SPENT, reason, search.evidence())
 
-    def _checked(self, search: Search, rng: np.random.Generator) -> Steps:
-        """Find the labels' threshold, and hold the model against further rows."""
+    def _checked(self, search: Search, rng: np.random.Generator, recall: Recall) -> Steps:
+        """Find the labels' threshold, and hold the model against further rows: those known from elsewhere, too."""
         spec, model = search.spec, search.snapshot()
         assert model is not None
         heard = Answers.concat(search.heard).given
@@ -113,6 +122,8 @@ class BinnedLinear:
             return Finding(model, Outcome.UNVERIFIED, "no further rows were asked", search.evidence())
         rows, asked = clear_rows(model, search.lines, self.check, spec, child(rng, "check")), model
         held = yield Ask(rows, "check", "selection", lambda: asked)
+        known = recall.unused
+        held = Answers.concat([held, known[clear(known.rows, search.lines)]])
         if search.threshold == 0.5:
             both = Answers.concat([heard, held.given])
             search.threshold = yield from threshold(model, both, spec, child(rng, "threshold"))

@@ -134,17 +134,23 @@ def spread_rows(spec: OracleSpec, lines: dict[int, Line], n: int, rng: np.random
     return rows
 
 
-def clear_rows(
-    model: AdditiveModel, lines: dict[int, Line], n: int, spec: OracleSpec, rng: np.random.Generator
-) -> Rows:
-    """Rows to check a model on: no value in an interval where an edge may still be; with two classes, some near ½."""
-    rows = np.concatenate([spec.space.sample(_TRIED // 2, rng), some_rows(spec, _TRIED // 2, rng)])
-    clear = np.ones(len(rows), dtype=bool)
+def clear(rows: Rows, lines: dict[int, Line]) -> npt.NDArray[np.bool_]:
+    """Which rows hold no value in an interval where an edge may still be."""
+    found = np.ones(len(rows), dtype=bool)
     for column, line in lines.items():
         if line.linear is None and not line.step:
             for low, high in line.edges:
-                clear &= ~((rows[:, column] > low) & (rows[:, column] < high))
-    rows = rows[clear] if clear.sum() >= n else rows
+                found &= ~((rows[:, column] > low) & (rows[:, column] < high))
+    return found
+
+
+def clear_rows(
+    model: AdditiveModel, lines: dict[int, Line], n: int, spec: OracleSpec, rng: np.random.Generator
+) -> Rows:
+    """Rows to check a model on, clear of intervals that hold an edge; with two classes, some near ½."""
+    rows = np.concatenate([spec.space.sample(_TRIED // 2, rng), some_rows(spec, _TRIED // 2, rng)])
+    chosen = rows[clear(rows, lines)]
+    rows = chosen if len(chosen) >= n else rows
     rows = rows[rng.permutation(len(rows))]
     if spec.n_classes != 2 or n < 4:
         return rows[:n]

@@ -37,12 +37,15 @@ class Learner:
         How far an edge may be off, in shares of its attribute's range.
     paper : bool
         Whether to ask one attribute at a time, down to intervals of ε.
+    ovr : bool, default True
+        Whether answers that are no sums may be those of one-vs-rest.
     """
 
     spec: OracleSpec
     rng: np.random.Generator
     epsilon: float
     paper: bool
+    ovr: bool = True
     heard: list[Answers] = field(default_factory=list)
     categories: dict[int, dict[int, Point]] = field(default_factory=dict)
     deferred: list[tuple[int, float]] = field(default_factory=list)

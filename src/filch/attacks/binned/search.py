@@ -45,7 +45,8 @@ class Search(Learner):
         self.alone |= self.view.coarse > EXACT
         if self.alone:
             self.relearn(everything)
-        yield from self.additive()
+        if not (yield from self.additive()):
+            return "attributes do not add together what each adds alone: no additive model"
         if not (yield from self.all_linear()):
             yield from self.shapes()
         return None
@@ -56,10 +57,8 @@ class Search(Learner):
             if not (yield from self.round()):
                 break
 
-    def additive(self) -> Generator[Ask, Answers, None]:
-        """Whether what two or three attributes add is the sum; else the classes are told from the rest one by one."""
-        if self.spec.n_classes < 3:
-            return
+    def additive(self) -> Generator[Ask, Answers, bool]:
+        """Whether what two or three attributes add is the sum; if not, whether each class may be told from the rest."""
         known: list[tuple[float, int, float, Point]] = []
         for line in self.lines.values():
             known += [(float(np.abs(p.value).max()), line.column, x, p) for x, p in line.points.items()]
@@ -70,13 +69,16 @@ class Search(Learner):
             best.setdefault(column, (x, point))
         chosen = list(best.items())[:3]
         if len(chosen) < 2:
-            return
+            return True
         (found,) = yield from self.ask([{c: x for c, (x, _) in chosen}], "additive", "selection")
         if found is None:
-            return
+            return True
         error = found[1] + sum(point.error for _, (_, point) in chosen)
         if np.abs(found[0] - sum(point.value for _, (_, point) in chosen)).max() > max(10 * error, 1e-9):
+            if self.spec.n_classes < 3 or not self.ovr:
+                return False
             self.link, self.alone = "ovr", True
+        return True
 
     def all_linear(self) -> Generator[Ask, Answers, bool]:
         """Whether all numeric attributes are lines through what is known; few rows for all of them."""
