@@ -18,11 +18,11 @@ import sklearn
 from rich.console import Console
 
 import filch
-from benchmarks import extraction, http_client, memory, overhead
+from benchmarks import amazon, extraction, http_client, memory, overhead
 from filch.errors import DataError
 
 OUT = Path("out/bench")
-PARTS = ("extraction", "overhead", "memory", "http")
+PARTS = ("extraction", "overhead", "memory", "http", "amazon")
 
 
 def main() -> None:
@@ -55,7 +55,7 @@ def _run(part: str, quick: bool, told: Callable[[str], None]) -> Iterator[tuple[
     if part == "extraction":
         yield from extraction.run(quick, told)
     else:
-        module = {"overhead": overhead, "memory": memory, "http": http_client}[part]
+        module = {"overhead": overhead, "memory": memory, "http": http_client, "amazon": amazon}[part]
         told(f"{part} …")
         yield (part, *module.run(quick))
 
