@@ -99,6 +99,8 @@ def test_our_guards(guard, name):
         (Retraining("adaptive", surrogate=LINEAR, rounds=3), ORACLES["raw columns"], 90),
         (Retraining("adaptive", surrogate=LINEAR, rounds=2), ORACLES["top-2"], 30),
         (Retraining(rounds=2), ORACLES["labels"], 32),
+        (Retraining("line_search", surrogate="logistic", rounds=3), ORACLES["labels"], 90),
+        (Retraining("line_search", surrogate="tree", rounds=3), ORACLES["raw columns"], 90),
         (Retraining(surrogate=LinearRegression()), ORACLES["value"], 60),
         (LowdMeek(precision=1e-4), ModelOracle(BINARY, BOX, reveal="labels"), 150),
         (make("logistic"), ORACLES["probabilities"], 60),

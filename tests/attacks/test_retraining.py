@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_diabetes, load_iris, make_moons
 from sklearn.ensemble import ExtraTreesRegressor, RandomForestClassifier
@@ -14,7 +15,9 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 import filch
 from filch.attacks.retraining import Retraining
+from filch.attacks.surrogates.named import NAMES, family
 from filch.core.drive import drive
+from filch.core.encoding import OneHot
 from filch.core.features import Categorical, FeatureSpace, Numeric
 from filch.core.oracle import ModelOracle
 from filch.errors import CannotRun, UsageError
@@ -189,8 +192,115 @@ def test_a_classifier_cannot_stand_in_for_a_regressor():
 
 
 @pytest.mark.parametrize(
-    "parameters", [{"strategy": "greedy"}, {"rounds": 0}, {"surrogate": StandardScaler()}, {"surrogate": "svm"}]
+    "parameters",
+    [
+        {"strategy": "greedy"},
+        {"rounds": 0},
+        {"surrogate": StandardScaler()},
+        {"surrogate": "svm"},
+        {"explore": 2},
+        {"halvings": 0},
+    ],
 )
 def test_parameters_that_cannot_be_right_are_refused(parameters):
     with pytest.raises(UsageError):
         Retraining(**parameters)
+
+
+BINARY = ModelOracle(LogisticRegression(max_iter=1_000).fit(X, Y == 2), BOX, reveal="labels")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("reveal", ["labels", "probabilities"])
+def test_surrogates_by_name(name, reveal):
+    oracle = ModelOracle(IRIS, BOX, reveal=reveal)
+    run = filch.extract(oracle, Retraining(surrogate=name, rounds=4), budget=240)
+    assert run.outcome == "approximate"
+    steps = name in ("tree", "forest", "boosting")  # of which a slanting plane takes many
+    assert filch.fidelity(oracle, run.model).r_unif < (0.3 if steps else 0.12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_named_surrogates_fit_without_complaint(name):
+    """Warnings are errors here; the attack itself is silent where a fit does not converge."""
+    rows = BOX.sample(400, np.random.default_rng(0))
+    answers = BINARY.ask(rows)
+    encoded = OneHot(BOX).encode(rows)
+    for estimator in family(name, "labels", encoded.shape[1], 2):
+        fitted = clone(estimator).fit(encoded, answers.labels)
+        assert np.mean(fitted.predict(encoded) != answers.labels) < 0.05
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("logistic", "softmax")])
+def test_named_surrogates_of_a_value(name):
+    rng = np.random.default_rng(0)
+    data = rng.uniform(-1, 1, (200, 3))
+    target = LinearRegression().fit(data, data @ [1.0, -2.0, 0.5])
+    oracle = ModelOracle(target, FeatureSpace.box(-np.ones(3), np.ones(3)), reveal="value")
+    run = filch.extract(oracle, Retraining(surrogate=name, rounds=2), budget=160)
+    rows = oracle.spec.space.sample(500, rng)
+    truth = oracle.ask(rows).value
+    assert np.abs(run.model.predict(rows) - truth).mean() / np.ptp(truth) < 0.1
+
+
+def test_a_logistic_model_stands_in_for_no_value():
+    oracle = ModelOracle(LinearRegression().fit([[0.0], [1.0]], [0, 1]), FeatureSpace.box([0], [1]), reveal="value")
+    with pytest.raises(CannotRun, match="give a regressor"):
+        filch.extract(oracle, attack=Retraining(surrogate="softmax"), budget=10)
+
+
+def test_the_width_of_a_kernel_is_found_on_paid_answers():
+    """Extract-and-test: of a wide and a narrow kernel the one like the target's is taken."""
+    rng = np.random.default_rng(1)
+    data = rng.uniform(-1, 1, (300, 2))
+    y = (np.sin(6 * data[:, 0]) + data[:, 1] > 0).astype(int)
+    found = []
+    for gamma in (0.05, 20.0):
+        oracle = ModelOracle(SVC(C=100, gamma=gamma).fit(data, y), FeatureSpace.box([-1] * 2, [1] * 2), reveal="labels")
+        run = filch.extract(oracle, Retraining("uniform", surrogate="rbf-svm"), budget=1_000)
+        assert run.queries == 1_000 and filch.fidelity(oracle, run.model).r_unif < 0.03
+        found.append(run.evidence["parameters"]["gamma"])
+    assert found[0] <= 1.0 < found[1]
+
+
+def test_choosing_does_not_depend_on_when_the_model_is_looked_at():
+    attack = Retraining(surrogate=("logistic", "rbf-svm", "tree"), rounds=3)
+    watched = filch.extract(BINARY, attack, budget=150)
+    alone = filch.extract(BINARY, attack, budget=150, curve=False)
+    assert watched.evidence == alone.evidence
+
+
+def test_line_searches_crowd_at_the_boundary():
+    run = drive(BINARY, Retraining("line_search", surrogate="logistic"), budget=500, keep_answers=True)
+    uniform = drive(BINARY, Retraining("uniform", surrogate="logistic"), budget=500, keep_answers=True)
+    margins = [np.abs(BINARY.model.decision_function(r.answers.rows)) for r in (run, uniform)]
+    assert np.median(margins[0]) < np.median(margins[1]) / 10
+    assert run.requests <= 50
+    assert len(np.unique(run.answers.rows, axis=0)) == 500
+    assert filch.fidelity(BINARY, run.model).r_unif < filch.fidelity(BINARY, uniform.model).r_unif
+
+
+def test_line_searches_on_a_grid_leave_their_queries_to_others():
+    space = FeatureSpace((Numeric("n", 0, 6, integer=True), Categorical("c", ("x", "y", "z")), Numeric("r", -1, 1)))
+    rows = space.sample(300, np.random.default_rng(0))
+    frame, y = space.decode(rows), np.where(rows[:, 0] + 2 * rows[:, 1] > 5, "p", "q")
+    target = make_pipeline(make_column_transformer((OneHotEncoder(), ["c"]), remainder="passthrough"), LINEAR)
+    oracle = ModelOracle(target.fit(frame, y), space, reveal="labels")
+    run = drive(oracle, Retraining("line_search", surrogate="logistic", rounds=4), budget=200, keep_answers=True)
+    assert run.queries == 200
+    np.testing.assert_array_equal(run.answers.rows, space.snap(run.answers.rows))
+    assert filch.fidelity(oracle, run.model).r_unif < 0.05
+
+
+def test_line_searches_of_one_class_only_are_uniform_rows():
+    target = LogisticRegression().fit([[0.0], [1.0]], ["a", "b"])
+    run = filch.extract(
+        ModelOracle(target, FeatureSpace.box([5], [9]), reveal="labels"), Retraining("line_search"), budget=70
+    )
+    assert run.queries == 70 and set(run.model.predict([[5.0], [9.0]])) == {"b"}
+
+
+def test_the_papers_adaptive_strategy_asks_no_uniform_rows_after_the_first_round():
+    run = drive(BINARY, Retraining(surrogate="logistic", explore=0), budget=400, keep_answers=True)
+    margins = np.abs(BINARY.model.decision_function(run.answers.rows))
+    assert np.quantile(margins[200:], 0.95) < np.median(margins[:40]) / 5

@@ -62,6 +62,16 @@ def test_extract_a_file_and_save_the_copy(capsys, here, tmp_path):
     assert (models.load(out).predict(frame) == frame["y"]).all()
 
 
+def test_an_attack_takes_its_parameters_from_the_command_line(capsys, here):
+    given = ["-p", "surrogate=linear-svm", "-p", "strategy=line_search", "-p", "explore=0.5", "--guard", "labels"]
+    code, text, _ = run(
+        capsys, "extract", *local(here, "--attack", "retraining", *given, "--budget", 80, "--evaluate", 500, "--json")
+    )
+    facts = json.loads(text)
+    assert code == 0 and facts["evidence"]["surrogate"] == "LinearSVC"
+    assert "strategy='line_search'" in facts["settings"]["attack"] and "explore=0.5" in facts["settings"]["attack"]
+
+
 def test_extract_prints_for_people(capsys, here):
     code, text, _ = run(capsys, "extract", *local(here, "--budget", 100))
     assert code == 0
@@ -148,6 +158,14 @@ def test_help_has_examples(capsys, command):
         (("reproduce", "binary-lr", "--seeds", "0"), "--seeds"),
         (("reproduce", "binary-lr", "--out", "{here}/x.html"), "binary-lr has no pictures"),
         (("extract", "{local}", "--attack", "magic"), "no attack 'magic'"),
+        (
+            ("extract", "{local}", "--attack", "retraining", "-p", "surrogate=svm"),
+            "no surrogate 'svm': choose logistic",
+        ),
+        (("extract", "{local}", "--attack", "retraining", "-p", "rounds=few"), "retraining: "),
+        (("extract", "{local}", "--attack", "retraining", "-p", "depth=3"), "depth"),
+        (("extract", "{local}", "--attack", "retraining", "-p", "rounds"), "name=value"),
+        (("extract", "{local}", "--attack", "retraining", "-p", "rounds=1", "-p", "rounds=2"), "twice"),
         (("extract", "{local}", "--guard", "wall"), "wall"),
         (("audit", "{local}", "--against", "9 moons"), "9 moons"),
         (("report", "absent"), "absent"),

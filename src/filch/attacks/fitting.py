@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 import warnings
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone, is_regressor
-from sklearn.compose import TransformedTargetRegressor
 from sklearn.dummy import DummyClassifier
-from sklearn.ensemble import (
-    ExtraTreesRegressor,
-    GradientBoostingClassifier,
-    GradientBoostingRegressor,
-    RandomForestClassifier,
-)
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.kernel_ridge import KernelRidge
-from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import KFold
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC, SVR
 from sklearn.utils.validation import has_fit_parameter
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from filch.attacks.surrogates.named import default_surrogates, resolve
 from filch.core.answers import Answers
 from filch.core.attack import Ask
 from filch.core.oracle import OracleSpec
@@ -38,7 +31,8 @@ _FEW = 30  # answers below which the first surrogate is taken: the folds would t
 _JUDGED = 2_000  # answers on which surrogates are cross-validated, at most
 _LIGHT = 1e-3  # probabilities below it are left out of soft labels
 _COMPLETIONS = 3  # refits in which a surrogate fills in what top-k answers hide
-_KERNEL = 5_000  # answers up to which kernel machines are tried by default: they slow down as n²
+_MANY = 4  # candidates above which a small sample first tells which ones come into question
+_SMALL = 400
 
 
 @dataclass(eq=False)
@@ -48,8 +42,8 @@ class Fitter:
     Parameters
     ----------
     spec : OracleSpec
-    candidates : tuple of estimator
-        The simplest first; none of them means the default ones.
+    candidates : tuple of estimator or name
+        The simplest first; a name stands for a family (`filch.attacks.surrogates.named`), none for the default ones.
     encoded : bool
         Whether they take one-hot-encoded rows.
     rng : Generator
@@ -66,7 +60,7 @@ class Fitter:
     heard: Answers
     unbiased: int = 0
     _fitted: tuple[int, SurrogateModel] | None = field(default=None, init=False)
-    _chosen: tuple[int, Any] | None = field(default=None, init=False)
+    _chosen: dict[int, Any] = field(default_factory=dict, init=False)
 
     def hear(self, ask: Ask, answers: Answers) -> None:
         """Learn answers."""
@@ -85,29 +79,56 @@ class Fitter:
         """The chosen surrogate and its cross-validated error, as JSON-able values."""
         if len(self.heard) < 2 * _FOLDS:
             return {"answers": len(self.heard)}
-        judged = self._judged()
+        judged = self._judged(len(self.heard))
         errors = self._errors(self._best(), judged)[judged < (self.unbiased or len(self.heard))]
         return {
             "surrogate": _name(self._best()),
+            "parameters": _settings(self._best()),
             "answers": len(self.heard),
             "cross-validated error": float(errors.mean()) if len(errors) else None,
             "on rows": len(errors),
         }
 
-    def _best(self) -> Any:
-        """Choose by cross-validation, anew whenever there are twice as many answers [Tramèr16, §5.3]."""
-        candidates = self.candidates or default_surrogates(self.spec, len(self.heard))
-        if len(candidates) == 1 or len(self.heard) < _FEW:
-            return candidates[0]
-        if self._chosen is None or len(self.heard) >= 2 * self._chosen[0]:
-            judged = self._judged()
-            errors = [self._errors(candidate, judged).mean() for candidate in candidates]
-            self._chosen = len(self.heard), candidates[int(np.argmin(errors))]
-        return self._chosen[1]
+    def settle(self) -> None:
+        """Choose once more, on all answers."""
+        candidates, n = self._candidates(), len(self.heard)
+        if len(candidates) > 1 and n >= _FEW:
+            self._chosen[n] = self._choose(candidates, n)
 
-    def _judged(self) -> npt.NDArray[np.int64]:
-        """Answers to cross-validate on, in random order."""
-        return child(self.rng, "judged").permutation(len(self.heard))[:_JUDGED]
+    def _best(self) -> Any:
+        """Choose by cross-validation, anew whenever there are twice as many answers [Tramèr16, §5.3].
+
+        Of the number of answers alone, so that it is the same whenever a snapshot is taken.
+        """
+        candidates, n = self._candidates(), len(self.heard)
+        if len(candidates) == 1 or n < _FEW:
+            return candidates[0]
+        stage = n if n in self._chosen else _FEW << int(math.log2(n / _FEW))
+        if stage not in self._chosen:
+            self._chosen[stage] = self._choose(candidates, stage)
+        return self._chosen[stage]
+
+    def _candidates(self) -> tuple[Any, ...]:
+        return self._families or default_surrogates(self.spec, len(self.heard))
+
+    def _choose(self, candidates: tuple[Any, ...], n: int) -> Any:
+        judged = self._judged(n)
+        if len(candidates) > _MANY and len(judged) > 2 * _SMALL:
+            candidates = self._ranked(candidates, judged[:_SMALL])[: max(2, len(candidates) // 3)]
+        return self._ranked(candidates, judged)[0]
+
+    def _ranked(self, candidates: tuple[Any, ...], judged: npt.NDArray[np.int64]) -> tuple[Any, ...]:
+        """The candidates by cross-validated error; of equally good ones, the simplest first."""
+        errors = [self._errors(candidate, judged).mean() for candidate in candidates]
+        return tuple(candidates[place] for place in np.argsort(errors, kind="stable"))
+
+    @cached_property
+    def _families(self) -> tuple[Any, ...]:
+        return resolve(self.candidates, self.spec)
+
+    def _judged(self, n: int) -> npt.NDArray[np.int64]:
+        """Of the first n answers those to cross-validate on, in random order."""
+        return child(self.rng, "judged").permutation(n)[:_JUDGED]
 
     def _errors(self, candidate: Any, judged: npt.NDArray[np.int64]) -> Floats:
         """How far off each judged answer is, from a fit on the others: another label, total variation, or distance."""
@@ -157,28 +178,6 @@ class Fitter:
         return SurrogateModel(self.spec.space, self.spec.classes, estimator, self.encoded)
 
 
-def default_surrogates(spec: OracleSpec, n: int) -> tuple[Any, ...]:
-    """Linear, kernel and tree models for n answers, the simplest first; kernels only up to a few thousand answers."""
-    linear: Any
-    kernel: Any
-    trees: Any
-    if spec.classes is None:
-        linear = Ridge(alpha=1e-6)
-        kernel = TransformedTargetRegressor(SVR(C=100.0, epsilon=1e-3), transformer=StandardScaler())
-        trees = GradientBoostingRegressor(max_depth=5, subsample=0.5)
-    elif spec.reveal.shows_probabilities:
-        linear = LogisticRegression(C=100.0, max_iter=1_000)
-        kernel = KernelRidge(alpha=1e-3, kernel="rbf")
-        trees = ExtraTreesRegressor(max_features=0.5)
-    else:
-        linear = LogisticRegression(C=100.0, max_iter=1_000)
-        kernel = SVC(C=10.0)
-        # Boosting fits a tree a class and round, so that many classes are left to a forest.
-        boosted = GradientBoostingClassifier(max_depth=4, max_features="sqrt", subsample=0.5)
-        trees = boosted if spec.n_classes <= 3 else RandomForestClassifier()
-    return (linear, kernel, trees) if n <= _KERNEL else (linear, trees)
-
-
 def _completed(shown: Floats, guess: Floats) -> Floats:
     """Probabilities in which the hidden ones (NaN) share what is left, in proportion to a guess."""
     hidden = np.isnan(shown)
@@ -204,3 +203,17 @@ def _seeded(estimator: Any, rng: np.random.Generator) -> Any:
 def _name(estimator: Any) -> str:
     steps = [step for _, step in estimator.steps] if hasattr(estimator, "steps") else [estimator]
     return " + ".join(type(step).__name__ for step in steps)
+
+
+def _settings(estimator: Any) -> dict[str, Any]:
+    """The plain parameters of an estimator, or of a pipeline's last step, that are not its defaults."""
+    last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+    for inner in ("regressor", "estimator"):
+        last = getattr(last, inner, last)
+    defaults = {name: of.default for name, of in inspect.signature(type(last)).parameters.items()}
+    shown = {name: list(value) if isinstance(value, tuple) else value for name, value in last.get_params(False).items()}
+    return {
+        name: value
+        for name, value in shown.items()
+        if isinstance(value, (bool, int, float, str, list)) and last.get_params(False)[name] != defaults.get(name)
+    }

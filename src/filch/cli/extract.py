@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from filch import guards
+from filch import attacks, guards
 from filch.cli import target as options
 from filch.cli.console import bar, out
 from filch.core.journal import Journal
@@ -31,6 +31,8 @@ filch extract model.joblib --trust --data customers.csv --target churn --budget 
 
 filch extract http://127.0.0.1:8080/v2/models/credit/infer --budget 500 --journal run.db --out copy.npz
 
+filch extract model.joblib --trust --data customers.csv --guard labels --attack retraining -p surrogate=rbf-svm
+
 filch extract http://127.0.0.1:8080/v2/models/credit/infer --budget 500 --journal run.db --resume
 
 filch extract bigml://127.0.0.1:8080/model/53c872fb37203f7085000ddd --attack tree-top-down
@@ -40,6 +42,10 @@ filch extract bigml://127.0.0.1:8080/model/53c872fb37203f7085000ddd --attack tre
 def _extract(
     where: options.Where,
     attack: Annotated[str, typer.Option("--attack", help="See `filch attacks`.")] = "auto",
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--parameter", help="Of the attack: -p surrogate=rbf-svm, -p rounds=5. May come again."),
+    ] = None,
     budget: Annotated[int, typer.Option("--budget", help="The most queries (rows) to pay.")] = 1_000,
     seed: Annotated[int, typer.Option("--seed", help="The same seed asks the same rows.")] = 0,
     guard: Annotated[
@@ -71,6 +77,7 @@ def _extract(
     _check_journal(journal, resume)
     if save is not None:
         _check_writable(save)
+    chosen = attacks.make(attack, **_parameters(parameter or []))
     target = options.Target(
         where, data, column, trust, dialect, reveal, decimals, classes, max_batch, concurrency, rate, timeout,
         header_env, ca_file, authorized_by,
@@ -82,7 +89,7 @@ def _extract(
         with bar(quiet=as_json) as tell:
             run = extract(
                 oracle,
-                attack,
+                chosen,
                 budget=budget,
                 seed=seed,
                 guard=protections,
@@ -107,6 +114,25 @@ def _extract(
         print(json.dumps(_facts(run, fidelity, saved), indent=2))
     else:
         _show(run, fidelity, saved)
+
+
+def _parameters(texts: list[str]) -> dict[str, Any]:
+    """Read ``name=value``: a value is JSON, and else text."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals or not name.isidentifier():
+            raise UsageError(f"--parameter takes name=value, as in -p rounds=5, got {text!r}")
+        if name in found:
+            raise UsageError(f"--parameter {name} is given twice")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+        if isinstance(found[name], list):
+            found[name] = tuple(found[name])
+    return found
 
 
 def _check_writable(path: Path) -> None:
