@@ -16,6 +16,11 @@ _ATTACKS: Mapping[str, tuple[str, str, str]] = {
         "BinnedLinear",
         "additive models behind one-hot encoding and binning: bin edges, vocabularies, then the weights",
     ),
+    "halfspace": (
+        "halfspace",
+        "Halfspace",
+        "halving what labels leave open: binary linear models, also over categories and with flipped labels",
+    ),
     "kernel-logistic": ("kernel_logistic", "KernelLogistic", "RBF kernel logistic regression, and its training rows"),
     "kernel-sgd": (
         "kernel_sgd",

@@ -80,6 +80,28 @@ class Refusing(Wrapped):
             yield Reply(reply.batch, Answers(**{**arrays, "refused": refused}))
 
 
+class Flipping(Wrapped):
+    """Flips the labels of a share of all rows, always the same ones; of several classes, to the next one."""
+
+    def __init__(self, oracle: Oracle, share: float, seed: int = 0) -> None:
+        super().__init__(oracle)
+        self.share, self.key = share, seed.to_bytes(8, "little")
+
+    def fingerprint(self) -> str:
+        """That of the other oracle, and which rows are flipped."""
+        return f"{super().fingerprint()} flipped {self.share} {self.key.hex()}"
+
+    def answer(self, batches: Iterator[Batch]) -> Iterator[Reply]:
+        """Answer labels, and flip."""
+        for reply in super().answer(batches):
+            answers = reply.answers
+            require(answers.labels is not None, "there are no labels to flip")
+            marks = [hashlib.blake2b(row.tobytes(), key=self.key, digest_size=4).digest() for row in answers.rows]
+            flip = np.array([int.from_bytes(mark) < 2**32 * self.share for mark in marks], dtype=np.int64)
+            labels = (np.asarray(answers.labels) + flip) % self.spec.n_classes
+            yield Reply(reply.batch, Answers(answers.rows, labels=labels, refused=answers.refused))
+
+
 def same(a: Answers, b: Answers) -> bool:
     """Whether two sets of answers are equal, bit for bit."""
     x, y = a.arrays(), b.arrays()
