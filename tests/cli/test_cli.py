@@ -170,6 +170,10 @@ def test_help_has_examples(capsys, command):
         (("audit", "{local}", "--against", "9 moons"), "9 moons"),
         (("report", "absent"), "absent"),
         (("reproduce", "table99"), "table99"),
+        (("reproduce", "binary-lr", "--alphas", "1,2"), "binary-lr does not take --alphas"),
+        (("reproduce", "figure4", "--alphas", "1;2"), "numbers with commas"),
+        (("reproduce", "figure4", "--strategy", "magic"), "no strategy 'magic'"),
+        (("reproduce", "figure4", "--jobs", "0", "--only", "moons"), "jobs must be at least 1"),
         (("serve", "{here}/model.joblib", "--trust"), "--data"),
     ],
 )

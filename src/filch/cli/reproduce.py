@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import joblib
 import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.status import Status
 from rich.table import Table
 
 from filch.cli.console import err, out
 from filch.errors import UsageError
-from filch.paper import studies
+from filch.paper import Reproduction, studies
 
 
 def register(app: typer.Typer) -> None:
@@ -26,6 +30,8 @@ filch reproduce                      (lists what there is)
 filch reproduce table4 --json
 
 filch reproduce binary-lr --only breast-cancer --seeds 5
+
+filch reproduce figure4 --only diabetes --alphas 5,10,20 --results cells/ --out figure4.html
 """
 
 
@@ -35,6 +41,16 @@ def _reproduce(
     only: Annotated[list[str] | None, typer.Option("--only", help="A data set; may come again.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     page: Annotated[Path | None, typer.Option("--out", help="Write the pictures to this HTML file.")] = None,
+    alphas: Annotated[
+        str | None, typer.Option("--alphas", help="Queries for each unknown, such as 1,10,100 (labels only).")
+    ] = None,
+    strategy: Annotated[
+        list[str] | None, typer.Option("--strategy", help="A strategy; may come again (labels only).")
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option("--results", help="Keep each result in this folder, and go on from it (labels only).")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option("--jobs", help="Processes; by default one a core (labels only).")] = None,
 ) -> None:
     """Reproduce a table or figure of the paper: this tool, the paper's method run here, the printed figure."""
     known = studies()
@@ -54,8 +70,10 @@ def _reproduce(
         raise UsageError(f"{name} does not run on {unknown[0]!r}: choose {', '.join(study.datasets)}")
     if page is not None:
         _check_page(name, study.pictures, page)
-    with Status("starting", console=err) as status:
-        table = study(seeds=range(seeds), datasets=tuple(only or study.datasets), progress=status.update)
+    given = {"--alphas": alphas, "--strategy": strategy, "--results": results, "--jobs": jobs}
+    settings = _cells(name, study, given)
+    with _progress(study) as progress:
+        table = study(seeds=range(seeds), datasets=tuple(only or study.datasets), progress=progress, **settings)
     if as_json:
         print(table.as_json())
     else:
@@ -64,6 +82,43 @@ def _reproduce(
         err.print(f"pictures: {table.gallery.save(page)}", highlight=False, soft_wrap=True)
     elif study.pictures:
         err.print(f"there are pictures, too: filch reproduce {name} --out {name}.html", highlight=False, soft_wrap=True)
+
+
+def _cells(name: str, study: Reproduction, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a study in cells; what a study without them is given is told."""
+    known = studies()
+    for option, value in given.items():
+        if value is not None and not study.cells:
+            having = ", ".join(key for key, other in known.items() if other.cells)
+            raise UsageError(f"{name} does not take {option}: leave it out (with it: {having})")
+    if not study.cells:
+        return {}
+    jobs = given["--jobs"]
+    settings = {"strategies": given["--strategy"], "results": given["--results"]}
+    settings["jobs"] = joblib.cpu_count() if jobs is None else jobs
+    if given["--alphas"] is not None:
+        settings["alphas"] = _numbers(given["--alphas"])
+    return settings
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--alphas takes numbers with commas between them, such as 1,10,100; got {text!r}") from None
+
+
+@contextlib.contextmanager
+def _progress(study: Reproduction) -> Iterator[Callable[..., None]]:
+    """What a study is told to call: of a step in words, or, of cells, how many are there."""
+    if not study.cells:
+        with Status("starting", console=err) as status:
+            yield status.update
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as bars:
+        task = bars.add_task("starting", total=None)
+        yield lambda name, done, of: bars.update(task, description=name, completed=done, total=of)
 
 
 def _check_page(name: str, pictures: bool, page: Path) -> None:

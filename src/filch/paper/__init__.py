@@ -18,7 +18,11 @@ from filch.paper import (
     binary_lr,
     faces,
     figure2,
+    figure4,
+    figure5,
+    figure6,
     figure7,
+    mlp_labels,
     networks,
     rounded_trees,
     table4,
@@ -26,6 +30,7 @@ from filch.paper import (
     table7,
 )
 from filch.paper.gallery import Gallery, Section
+from filch.paper.labels.study import LabelStudy
 from filch.paper.tables import Row, Spread, Table
 
 __all__ = ["Gallery", "Reproduction", "Row", "Section", "Spread", "Table", "studies"]
@@ -45,16 +50,24 @@ class Reproduction:
         Takes ``seeds``, ``datasets`` and ``progress``, each optional; returns a `Table`.
     pictures : bool
         Whether the table comes with a `Gallery`.
+    cells : bool
+        Whether ``run`` takes ``alphas``, ``strategies``, ``results`` and ``jobs`` too: see
+        `filch.paper.labels.study.LabelStudy`. ``progress`` is then told how many cells are there, too.
     """
 
     description: str
     datasets: tuple[str, ...]
     run: Callable[..., Table]
     pictures: bool = False
+    cells: bool = False
 
     def __call__(self, **settings: Any) -> Table:
         """Compute it."""
         return self.run(**settings)
+
+
+def _labels(study: LabelStudy, description: str) -> Reproduction:
+    return Reproduction(description, study.datasets, study.run, pictures=True, cells=True)
 
 
 def studies() -> Mapping[str, Reproduction]:
@@ -88,12 +101,16 @@ def studies() -> Mapping[str, Reproduction]:
         "figure2": Reproduction(
             "training rows out of kernel logistic regression (Fig. 2, §4.1.3)", figure2.DATASETS, figure2.run, True
         ),
+        "figure4": _labels(figure4.STUDY, "binary logistic regression by labels alone (Fig. 4)"),
+        "figure5": _labels(figure5.STUDY, "softmax regression by labels alone (Fig. 5); takes hours"),
+        "figure6": _labels(figure6.STUDY, "RBF support vector machines by labels alone (Fig. 6); takes hours"),
         "figure7": Reproduction(
             "a softmax model behind rounding, and behind labels only (Fig. 7, §7); takes an hour",
             figure7.DATASETS,
             figure7.run,
             pictures=True,
         ),
+        "mlp-labels": _labels(mlp_labels.STUDY, "networks by labels alone (§6); takes many hours"),
         "networks": Reproduction(
             "networks of tanh and logistic units on every multiclass data set (§4.1.2); takes minutes a seed",
             networks.DATASETS,

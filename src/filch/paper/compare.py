@@ -39,11 +39,14 @@ def check_datasets(chosen: Sequence[str], known: Sequence[str]) -> None:
 
 
 def unknowns(target: Target) -> int:
-    """The paper's count of a target's parameters: c(d + 1), d + 1 if binary, h(d + 1) + c(h + 1) for a network."""
+    """The paper's count of a target's parameters: c(d + 1), h(d + 1) + c(h + 1) for a network, d + 1 if binary.
+
+    For an RBF machine, too, its budgets are multiples of d + 1 [Tramèr16, §6].
+    """
     per_class = OneHot(target.oracle.spec.space).width + 1
     if target.kind.startswith("mlp-"):
         return HIDDEN * per_class + target.study.n_classes * (HIDDEN + 1)
-    return per_class if target.kind == "binary" else target.study.n_classes * per_class
+    return per_class if target.kind in ("binary", "rbf-svm") else target.study.n_classes * per_class
 
 
 def measure(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -25,12 +25,18 @@ class Curve:
     points : sequence of (x, y)
         Positive x; a y of 0 is drawn on the lowest line.
     dashed : bool
+    worst : sequence of (x, y)
+        At the same x: the band between the line and these is shaded.
+    limit : bool
+        Drawn thin and grey, without dots, down to ``least``, with its name where it ends.
     """
 
     name: str
     tone: int
     points: Sequence[tuple[float, float]]
     dashed: bool = False
+    worst: Sequence[tuple[float, float]] = ()
+    limit: bool = False
 
 
 def draw(
@@ -79,13 +85,22 @@ def draw(
     middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(f'<text class="soft" x="{middle}" y="{floor + 40}" text-anchor="middle">{escape(across)}</text>')
     for curve in curves:
+        if curve.worst:
+            edge = "L".join(f"{at(x):.1f} {up(y):.1f}" for x, y in [*curve.points, *reversed(curve.worst)])
+            parts.append(f'<g class="t{curve.tone}"><polygon class="band" points="{edge.replace("L", " ")}"/></g>')
+    for curve in curves:
         path = "L".join(f"{at(x):.1f} {up(y):.1f}" for x, y in curve.points)
+        if curve.limit:
+            parts.append(_limit(curve, at, up, least))
+            continue
         dash = ' stroke-dasharray="6 4"' if curve.dashed else ""
         parts.append(f'<g class="t{curve.tone}"><path class="line" d="M{path}"{dash}/>')
         mark = "dot" if curve.dashed else "dot last"
         parts += [f'<circle class="{mark}" cx="{at(x):.1f}" cy="{up(y):.1f}" r="3"/>' for x, y in curve.points]
         parts.append("</g>")
-    named = sorted((curve for curve in curves if curve.name), key=lambda curve: up(curve.points[-1][1]))
+    named = sorted(
+        (curve for curve in curves if curve.name and not curve.limit), key=lambda curve: up(curve.points[-1][1])
+    )
     below = [up(curve.points[-1][1]) + 4 for curve in named]
     for i in range(1, len(named)):
         below[i] = max(below[i], below[i - 1] + _LEADING)
@@ -94,10 +109,25 @@ def draw(
         below[i] = min(below[i], limit)
         limit = below[i] - _LEADING
     for curve, y in zip(named, below, strict=True):
-        parts.append(
-            f'<text class="name t{curve.tone}" x="{WIDTH - RIGHT + 10}" y="{y:.1f}">{escape(curve.name)}</text>'
-        )
+        kind = "soft" if curve.limit else f"name t{curve.tone}"
+        parts.append(f'<text class="{kind}" x="{WIDTH - RIGHT + 10}" y="{y:.1f}">{escape(curve.name)}</text>')
     return "".join([*parts, "</svg>"])
+
+
+def _limit(curve: Curve, at: Callable[[float], float], up: Callable[[float], float], least: float) -> str:
+    """A thin line down to ``least``: its values below that are no longer on the axis, though not 0."""
+    inside = [(x, y) for x, y in curve.points if y >= least]
+    if not inside:
+        return ""
+    beyond = curve.points[len(inside) :]
+    if beyond:
+        (x0, y0), (x1, y1) = inside[-1], beyond[0]
+        share = math.log(y0 / least) / math.log(y0 / max(y1, 1e-300))
+        inside.append((math.exp(math.log(x0) + share * math.log(x1 / x0)), least))
+    path = "L".join(f"{at(x):.1f} {up(y):.1f}" for x, y in inside)
+    x, y = inside[-1]
+    place = f'x="{at(x) + 6:.1f}" y="{up(y) + (4 if x == curve.points[-1][0] else -4):.1f}"'
+    return f'<path class="limit" d="M{path}"/><text class="soft" {place}>{escape(curve.name)}</text>'
 
 
 def _across(y: float, label: str, kind: str) -> str:

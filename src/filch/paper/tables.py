@@ -58,6 +58,8 @@ class Row:
         How the fit ended, or what a printed figure is.
     extra : mapping of str to Spread
         Measures of this study alone, by name; a column each.
+    further : mapping of str to Spread
+        More of them, in the JSON and on the page alone.
     """
 
     dataset: str
@@ -78,6 +80,7 @@ class Row:
     bounds: bool = False
     note: str = ""
     extra: Mapping[str, Spread] = field(default_factory=dict)
+    further: Mapping[str, Spread] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,91 @@
+"""The lists of strategies: this tool's attacks by name, the paper's, and ART's KnockoffNets beside them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+from sklearn.svm import SVC
+
+from filch import attacks
+from filch.attacks.lowd_meek import LowdMeek
+from filch.attacks.retraining import Retraining
+from filch.core.attack import Attack
+from filch.core.encoding import OneHot
+from filch.core.oracle import OracleSpec
+from filch.paper.compare import OURS
+from filch.paper.labels import art
+from filch.paper.labels.methods import Strategy
+from filch.paper.targets import HIDDEN
+
+_FIRST = 16  # rows that Lowd–Meek's first look for both classes asks
+_RETRAINING: Mapping[str, Any] = {"uniform": "uniform", "adaptive": "adaptive"}
+
+
+def ours(name: str, *, anytime: bool = True, **parameters: Any) -> Iterator[Strategy]:
+    """The attack of a registered name; nothing where there is none.
+
+    Parameters
+    ----------
+    name : str
+    anytime : bool, default True
+        Whether one run gives the whole curve; False for one that plans its whole budget.
+    **parameters
+        Of the attack.
+    """
+    if name in attacks.names():
+        yield Strategy(OURS, functools.partial(_make, name, parameters), anytime)
+
+
+def line_searches() -> Strategy:
+    """Lowd–Meek at the precision that the budget allows: d + 2 rows halve all its brackets once more."""
+    return Strategy("lowd-meek", _lowd_meek)
+
+
+def retraining(surrogate: Callable[[OracleSpec], Any]) -> Iterator[Strategy]:
+    """The paper's three strategies, with a surrogate of the target's class."""
+    for name, strategy in _RETRAINING.items():
+        yield Strategy(name, functools.partial(_retrain, strategy, surrogate))
+
+
+def knockoff(surrogate: Callable[[OracleSpec], Any]) -> Strategy:
+    """ART's KnockoffNets on uniform rows, with the same surrogate."""
+    name = "ART's KnockoffNets"
+    make = functools.partial(art.Settings.of, surrogate)
+    return Strategy(name, make, peer=functools.partial(art.knockoff, surrogate), missing=art.missing)
+
+
+# ── surrogates of the target's class ────────────────────────────────────────────────────────────────────────
+
+
+def linear_surrogate(spec: OracleSpec) -> Any:
+    """A logistic model, hardly penalised: binary or softmax."""
+    return LogisticRegression(C=1e4, max_iter=1_000)
+
+
+def network_surrogate(spec: OracleSpec) -> Any:
+    """A network of the target's shape, hardly penalised."""
+    return MLPClassifier((HIDDEN,), activation="tanh", alpha=1e-6, max_iter=500)
+
+
+def kernel_surrogates(spec: OracleSpec) -> Any:
+    """RBF machines of several γ, of which held-back answers choose [Tramèr16, §5.3]."""
+    width = OneHot(spec.space).width
+    return tuple(SVC(C=100.0, gamma=factor / width) for factor in (0.5, 1.0, 2.0, 4.0, 8.0))
+
+
+def _make(name: str, parameters: Mapping[str, Any], spec: OracleSpec, budget: int) -> Attack:
+    return attacks.make(name, **parameters)
+
+
+def _retrain(strategy: Any, surrogate: Callable[[OracleSpec], Any], spec: OracleSpec, budget: int) -> Attack:
+    return Retraining(strategy=strategy, surrogate=surrogate(spec))
+
+
+def _lowd_meek(spec: OracleSpec, budget: int) -> Attack:
+    varies = int((spec.space.high > spec.space.low).sum())
+    halvings = (budget - _FIRST - varies) // (varies + 2)
+    return LowdMeek(precision=2.0 ** -min(max(halvings, 2), 39), check=0)
