@@ -126,7 +126,7 @@ def _limit(curve: Curve, at: Callable[[float], float], up: Callable[[float], flo
         inside.append((math.exp(math.log(x0) + share * math.log(x1 / x0)), least))
     path = "L".join(f"{at(x):.1f} {up(y):.1f}" for x, y in inside)
     x, y = inside[-1]
-    place = f'x="{at(x) + 6:.1f}" y="{up(y) + (4 if x == curve.points[-1][0] else -4):.1f}"'
+    place = f'x="{at(x) - 6:.1f}" y="{up(y) + 4:.1f}" text-anchor="end"'  # to its left, where the limit forbids lines
     return f'<path class="limit" d="M{path}"/><text class="soft" {place}>{escape(curve.name)}</text>'
 
 

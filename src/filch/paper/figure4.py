@@ -11,7 +11,7 @@ STUDY = LabelStudy(
     "A binary logistic regression is copied through labels alone, over one-hot encoded and scaled columns; k = d + 1.",
     "binary",
     ("circles", "moons", "adult-income", "breast-cancer", "mushrooms", "diabetes"),
-    (*ours("halfspace"), line_searches(), *retraining(linear_surrogate), knockoff(linear_surrogate)),
+    (*ours("halfspace", precision=1e-12), line_searches(), *retraining(linear_surrogate), knockoff(linear_surrogate)),
     n_uniform=1_000_000,
     least=1e-6,
     printed=(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+
 from filch.paper.compare import OURS
 from filch.paper.curves import Curve, draw
 from filch.paper.gallery import Gallery, Section
@@ -107,7 +109,9 @@ def _cell(method: str, alpha: float, lines: Sequence[Row], of: Callable[[Row], S
 
 
 def _percent(value: float) -> str:
-    return "0" if not value else f"{100 * value:.2g}" if value < 0.1 else f"{100 * value:.1f}"
+    if value >= 0.1:
+        return f"{100 * value:.1f}"
+    return np.format_float_positional(100 * value, precision=2, fractional=False, trim="-") if value >= 1e-9 else "0"
 
 
 def _share(row: Row) -> Spread | None:

@@ -6,13 +6,12 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
-from sklearn.svm import SVC
 
 from filch import attacks
 from filch.attacks.lowd_meek import LowdMeek
 from filch.attacks.retraining import Retraining
+from filch.attacks.surrogates.named import family
 from filch.core.attack import Attack
 from filch.core.encoding import OneHot
 from filch.core.oracle import OracleSpec
@@ -22,7 +21,7 @@ from filch.paper.labels.methods import Strategy
 from filch.paper.targets import HIDDEN
 
 _FIRST = 16  # rows that Lowd–Meek's first look for both classes asks
-_RETRAINING: Mapping[str, Any] = {"uniform": "uniform", "adaptive": "adaptive"}
+_RETRAINING: Mapping[str, Any] = {"uniform": "uniform", "line search": "line_search", "adaptive": "adaptive"}
 
 
 def ours(name: str, *, anytime: bool = True, **parameters: Any) -> Iterator[Strategy]:
@@ -53,9 +52,8 @@ def retraining(surrogate: Callable[[OracleSpec], Any]) -> Iterator[Strategy]:
 
 def knockoff(surrogate: Callable[[OracleSpec], Any]) -> Strategy:
     """ART's KnockoffNets on uniform rows, with the same surrogate."""
-    name = "ART's KnockoffNets"
     make = functools.partial(art.Settings.of, surrogate)
-    return Strategy(name, make, peer=functools.partial(art.knockoff, surrogate), missing=art.missing)
+    return Strategy("KnockoffNets", make, peer=functools.partial(art.knockoff, surrogate), missing=art.missing)
 
 
 # ── surrogates of the target's class ────────────────────────────────────────────────────────────────────────
@@ -63,7 +61,8 @@ def knockoff(surrogate: Callable[[OracleSpec], Any]) -> Strategy:
 
 def linear_surrogate(spec: OracleSpec) -> Any:
     """A logistic model, hardly penalised: binary or softmax."""
-    return LogisticRegression(C=1e4, max_iter=1_000)
+    (model,) = family("softmax", "labels", OneHot(spec.space).width, spec.n_classes)
+    return model
 
 
 def network_surrogate(spec: OracleSpec) -> Any:
@@ -72,9 +71,8 @@ def network_surrogate(spec: OracleSpec) -> Any:
 
 
 def kernel_surrogates(spec: OracleSpec) -> Any:
-    """RBF machines of several γ, of which held-back answers choose [Tramèr16, §5.3]."""
-    width = OneHot(spec.space).width
-    return tuple(SVC(C=100.0, gamma=factor / width) for factor in (0.5, 1.0, 2.0, 4.0, 8.0))
+    """RBF machines of several γ, hardly penalised, of which held-back answers choose [Tramèr16, §5.3]."""
+    return family("rbf-svm", "labels", OneHot(spec.space).width, spec.n_classes)
 
 
 def _make(name: str, parameters: Mapping[str, Any], spec: OracleSpec, budget: int) -> Attack:
@@ -82,7 +80,9 @@ def _make(name: str, parameters: Mapping[str, Any], spec: OracleSpec, budget: in
 
 
 def _retrain(strategy: Any, surrogate: Callable[[OracleSpec], Any], spec: OracleSpec, budget: int) -> Attack:
-    return Retraining(strategy=strategy, surrogate=surrogate(spec))
+    return Retraining(
+        strategy=strategy, surrogate=surrogate(spec), explore=0.0
+    )  # the paper's adaptive has no uniform rows
 
 
 def _lowd_meek(spec: OracleSpec, budget: int) -> Attack:
