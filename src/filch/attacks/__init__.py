@@ -21,6 +21,11 @@ _ATTACKS: Mapping[str, tuple[str, str, str]] = {
         "Halfspace",
         "halving what labels leave open: binary linear models, also over categories and with flipped labels",
     ),
+    "kernel-labels": (
+        "kernel_labels",
+        "KernelLabels",
+        "binary RBF-kernel machines from labels alone: rows that halve what they leave open",
+    ),
     "kernel-logistic": ("kernel_logistic", "KernelLogistic", "RBF kernel logistic regression, and its training rows"),
     "kernel-sgd": (
         "kernel_sgd",

@@ -1,0 +1,245 @@
+"""What labels tell of a score function: a Gaussian process behind a step, by expectation propagation [Minka01].
+
+A binary kernel machine answers ``sign f(x)`` with ``f(x) = Σ_r a_r k(x, x_r) + b``. Before any answer f is a Gaussian
+process whose covariance is the kernel and a constant; each label cuts half of it away. Expectation propagation stands
+a Gaussian in for each cut, so that the mean of what is left, the Bayes point, is again a sum of kernels, now at the
+rows that were asked, and the evidence of a kernel is a number [RasmussenWilliams06, §3.6].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy import linalg
+from scipy.special import log_ndtr, ndtr
+
+Floats = npt.NDArray[np.float64]
+_START, _LEAST, _MOST = 1e-3, 1e-6, 1e8  # precisions of a stand-in: at first, where it says nothing, where it is exact
+_SHARE = 0.7  # of the way to its new stand-ins that a sweep goes, lest all of them overshoot together
+_STILL = 0.01  # deviations by which a mean still moves when the sweeps end
+_BLOCK = 4_000_000  # kernel values held at once
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """A covariance of score functions over encoded rows: an RBF or polynomial kernel, and a constant.
+
+    Parameters
+    ----------
+    gamma : float
+        Of ``exp(−γ ‖D(x − x′)‖²)``, or of ``(γ Dx·Dx′ + 1)^degree``, which is divided by its value at ``typical``.
+    noise : float
+        The variance of a score from call to call: what labels that contradict each other are put down to.
+    degree : int, optional
+        Of a polynomial kernel; None for RBF.
+    scale : (width,), optional
+        The diagonal of D; None for ones.
+    bias : float
+        The variance of the constant, in units of the kernel's.
+    typical : float
+        A typical ``‖Dx‖²``.
+    """
+
+    gamma: float
+    noise: float = 1e-6
+    degree: int | None = None
+    scale: Floats | None = None
+    bias: float = 1.0
+    typical: float = 1.0
+
+    @property
+    def unit(self) -> float:
+        """What the kernel is divided by."""
+        return 1.0 if self.degree is None else (self.gamma * self.typical + 1.0) ** self.degree
+
+    def between(self, a: Floats, b: Floats) -> Floats:
+        """Covariances, of shape (len(a), len(b))."""
+        if self.scale is not None:
+            a, b = a * self.scale, b * self.scale
+        values: Floats = a @ b.T
+        if self.degree is None:
+            values *= -2.0
+            values += (a**2).sum(axis=1)[:, None]
+            values += (b**2).sum(axis=1)
+            np.maximum(values, 0.0, out=values)
+            values *= -self.gamma
+            np.exp(values, out=values)
+        else:
+            values = (self.gamma * values + 1.0) ** self.degree / self.unit
+        values += self.bias
+        return values
+
+    def alone(self, rows: Floats) -> Floats:
+        """Variances, of shape (n,)."""
+        if self.degree is None:
+            return np.full(len(rows), 1.0 + self.bias)
+        scaled = rows if self.scale is None else rows * self.scale
+        own = (self.gamma * (scaled**2).sum(axis=1) + 1.0) ** self.degree
+        return np.asarray(own / self.unit + self.bias)
+
+
+@dataclass(frozen=True, eq=False)
+class Sites:
+    """The Gaussians that stand in for labels: precisions, and precisions times means; (n,) each."""
+
+    precision: Floats
+    pull: Floats
+
+    def first(self, n: int, signs: Floats) -> Sites:
+        """These for n rows: the further ones say next to nothing yet."""
+        precision, pull = np.full(n, _START), signs * _START
+        known = min(n, len(self.precision))
+        precision[:known], pull[:known] = self.precision[:known], self.pull[:known]
+        return Sites(precision, pull)
+
+
+NONE = Sites(np.empty(0), np.empty(0))
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """The score function after n labels.
+
+    Attributes
+    ----------
+    kernel : Kernel
+    rows : (n, width)
+        Encoded.
+    sites : Sites
+    weights : (n,)
+        The mean is ``Σ_r weights_r k(x, x_r)``.
+    root, factor
+        Root precisions, and the Cholesky factor of the matrix by which variances shrink.
+    evidence : float
+        The logarithm of how likely the labels were.
+    """
+
+    kernel: Kernel
+    rows: Floats
+    sites: Sites
+    weights: Floats
+    root: Floats
+    factor: Floats
+    evidence: float
+
+    @classmethod
+    def of(cls, kernel: Kernel, rows: Floats, signs: Floats, start: Sites = NONE, sweeps: int = 20) -> Posterior:
+        """Propagate expectations until the mean rests.
+
+        Parameters
+        ----------
+        kernel : Kernel
+        rows : (n, width)
+        signs : (n,)
+            +1 or −1.
+        start : Sites
+            Of an earlier fit, to begin with.
+        sweeps : int
+            At most; each factors an n × n matrix.
+        """
+        n = len(rows)
+        covariance = kernel.between(rows, rows)
+        covariance[np.diag_indices(n)] += kernel.noise
+        sites, mean = start.first(n, signs), np.full(n, np.inf)
+        for _ in range(sweeps):
+            before, precision, pull = mean, sites.precision, sites.pull
+            root, factor = _factor(covariance, precision)
+            inverse = linalg.lapack.dtrtri(factor, lower=1)[0]
+            shrunk = np.einsum("ij,ij->j", inverse, inverse)
+            variance = np.maximum((1.0 - shrunk) / precision, 1e-12)
+            far = covariance @ pull
+            mean = far - covariance @ (root * (inverse.T @ (inverse @ (root * far))))
+            rest, about = _cavity(mean, variance, sites)
+            z = signs * about * np.sqrt(rest)
+            slope = np.exp(-0.5 * z**2 - 0.5 * np.log(2 * np.pi) - log_ndtr(z))
+            moved = about + signs * slope / np.sqrt(rest)
+            narrowed = np.maximum(1.0 - slope * (z + slope), 1e-14) / rest
+            wanted = np.clip(1.0 / narrowed - rest, _LEAST, _MOST)
+            pulled = np.where(wanted > _LEAST, moved / narrowed - about * rest, 0.0)
+            if (np.abs(mean - before) <= _STILL * np.sqrt(variance)).all():
+                break
+            sites = Sites(precision + _SHARE * (wanted - precision), pull + _SHARE * (pulled - pull))
+        root, factor = _factor(covariance, sites.precision)
+        far = covariance @ sites.pull
+        lifted = linalg.solve_triangular(factor, root * far, lower=True, check_finite=False)
+        weights = sites.pull - root * linalg.solve_triangular(factor, lifted, lower=True, trans=1, check_finite=False)
+        energy = float(sites.pull @ far - lifted @ lifted)
+        evidence = _evidence(mean, variance, sites, signs, energy) - float(np.log(factor.diagonal()).sum())
+        return cls(kernel, rows, sites, weights, root, factor, evidence)
+
+    def mean(self, rows: Floats) -> Floats:
+        """The score's mean, of shape (n,)."""
+        block = max(1, _BLOCK // max(1, len(self.rows)))
+        parts = [
+            self.kernel.between(rows[at : at + block], self.rows) @ self.weights for at in range(0, len(rows), block)
+        ]
+        return np.concatenate([*parts, np.empty(0)])
+
+    def shrinking(self, rows: Floats) -> Floats:
+        """What labels take off: the covariance is ``k(x, x′) − s(x)·s(x′)``; of shape (answers, n)."""
+        lifted = self.root[:, None] * self.kernel.between(self.rows, rows)
+        shrunk: Floats = linalg.solve_triangular(self.factor, lifted, lower=True, check_finite=False)
+        return shrunk
+
+    def doubts(self, rows: Floats) -> Floats:
+        """How likely the label of the mean is wrong, of shape (n,)."""
+        variance = self.kernel.alone(rows) - (self.shrinking(rows) ** 2).sum(axis=0)
+        wrong: Floats = ndtr(-np.abs(self.mean(rows)) / np.sqrt(np.maximum(variance, 1e-14)))
+        return wrong
+
+    def spread(self, rows: Floats, count: int) -> npt.NDArray[np.int64]:
+        """Of rows where the mean is 0, those that vary most, each after the labels of those before it."""
+        shrunk = self.shrinking(rows)
+        left = self.kernel.between(rows, rows) - shrunk.T @ shrunk
+        chosen: list[int] = []
+        for _ in range(min(count, len(rows))):
+            variance = left.diagonal().copy()
+            variance[chosen] = -np.inf
+            best = int(variance.argmax())
+            chosen.append(best)
+            # A label at the mean's zero takes 2/π of the variance there.
+            left -= np.outer(left[best], left[best] * (2 / np.pi / max(float(left[best, best]), 1e-12)))
+        return np.array(chosen, dtype=np.int64)
+
+    def under(self, kernel: Kernel, signs: Floats) -> Posterior:
+        """The posterior of the same labels under another kernel."""
+        return Posterior.of(kernel, self.rows, signs, self.sites)
+
+
+def likeliest(found: Posterior, signs: Floats, *, steps: int = 1, ratio: float = 2.0**0.5) -> Posterior:
+    """Move γ and the noise, in turn, while the evidence grows; at most ``steps`` each way."""
+    for name, factor in (("gamma", ratio), ("gamma", 1 / ratio), ("noise", 10.0), ("noise", 0.1)):
+        for _ in range(steps):
+            value = getattr(found.kernel, name) * factor
+            if name == "noise" and not 1e-6 <= value <= 10.0:
+                break
+            other = found.under(replace(found.kernel, **{name: value}), signs)
+            if not other.evidence > found.evidence:
+                break
+            found = other
+    return found
+
+
+def _factor(covariance: Floats, precision: Floats) -> tuple[Floats, Floats]:
+    root = np.sqrt(precision)
+    square = root[:, None] * covariance * root
+    square[np.diag_indices(len(square))] += 1.0
+    return root, linalg.cholesky(square, lower=True, overwrite_a=True, check_finite=False)
+
+
+def _cavity(mean: Floats, variance: Floats, sites: Sites) -> tuple[Floats, Floats]:
+    """Precisions and means without each row's own stand-in."""
+    rest = np.maximum(1.0 / variance - sites.precision, 1e-10)
+    return rest, (mean / variance - sites.pull) / rest
+
+
+def _evidence(mean: Floats, variance: Floats, sites: Sites, signs: Floats, energy: float) -> float:
+    """The part of the evidence that needs no determinant [RasmussenWilliams06, eqs. 3.73, 3.74]."""
+    rest, about = _cavity(mean, variance, sites)
+    precision, pull = sites.precision, sites.pull
+    fits = log_ndtr(signs * about * np.sqrt(rest)).sum() + 0.5 * np.log1p(precision / rest).sum()
+    both = precision + rest
+    apart = 0.5 * (about * rest / both * (precision * about - 2.0 * pull)).sum()
+    return float(fits + 0.5 * (energy - (pull**2 / both).sum()) + apart)

@@ -1,0 +1,283 @@
+"""Binary RBF-kernel machines from labels alone, by halving what they leave open [Tramèr16, §6].
+
+An SVM's label is the sign of a sum of Gaussians. Many such sums are likely at first, as a Gaussian process tells; each
+label cuts some of them away (`filch.attacks.gaussian.posterior`). Rows are asked where the mean of what is left is 0
+and its variance is greatest, so that a label tells nearly one bit; γ, and how noisy labels are, is what makes the
+answers likeliest. The copy is the mean, which is a sum of Gaussians, too, at the rows that were asked.
+
+Queries: the whole budget, or until the posterior expects no more than ``goal`` of uniform rows to be labelled
+otherwise, at most ``most``. Requests: each asks ``share`` as many rows as all before it. ``check`` further uniform rows
+in the selection account tell how often the copy is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from filch.attacks.gaussian.choose import abroad, unseen, zeros
+from filch.attacks.gaussian.posterior import Kernel, Posterior, likeliest
+from filch.core.answers import Answers
+from filch.core.attack import Ask, Finding, Outcome, Steps, overheard
+from filch.core.encoding import OneHot
+from filch.core.features import Rows
+from filch.core.oracle import OracleSpec
+from filch.core.seeds import child
+from filch.errors import BudgetSpent, UsageError
+from filch.models.kernel import KernelModel
+
+Floats = npt.NDArray[np.float64]
+_FIRST, _WIDEST = 8, 40  # rows of the first look: two a column, within these bounds
+_LOOK = 4_096  # rows after which the search for a second class ends
+_EDGES, _EVERY = 0.5, 4  # share of segments' ends that lie at the ends of ranges, in each fourth round
+_ENDS, _CANDIDATES = 600, 150  # rows between which segments run, and segments to choose from, at least
+_AGAIN = 1.4  # γ is looked at anew at so many times the answers
+_GRID = 2.0 ** np.arange(-5, 4)  # of γ, in units of one over the mean squared distance
+_HOPELESS = 10.0  # how much less evidence gives a view up
+_EXPECT = 1_000  # uniform rows on which the posterior tells what it expects
+_SURPRISE = 1e-3  # chance below which the held-back answers contradict that
+_SURE = 0.95
+
+
+@dataclass(frozen=True)
+class KernelLabels:
+    """Extract a binary kernel machine from labels, with a Gaussian process that chooses its rows.
+
+    Parameters
+    ----------
+    goal : float, default 1e-3
+        Ends once so many of uniform rows are expected to be labelled otherwise; 0 spends the budget.
+    share : float, default 0.1
+        Rows of a request, as a share of the answers before it; more of them cost fewer requests, and more queries.
+    most : int, default 3000
+        Answers to learn from: time grows as their cube (about 40 s in all at 2,700), memory as their square.
+    check : int, default 8
+        Further uniform rows that the copy is held against (a tenth of the budget, where that is less); 0 leaves the
+        copy's error to the posterior's own word.
+
+    Raises
+    ------
+    UsageError
+        A parameter out of range.
+
+    Examples
+    --------
+    >>> import filch
+    >>> from sklearn.datasets import make_moons
+    >>> from sklearn.svm import SVC
+    >>> X, y = make_moons(500, noise=0.1, random_state=0)
+    >>> oracle = filch.ModelOracle(SVC().fit(X, y), filch.FeatureSpace.box(X.min(0), X.max(0)), reveal="labels")
+    >>> run = filch.extract(oracle, attack=KernelLabels(), budget=100)
+    >>> run.outcome.value, filch.fidelity(oracle, run.model).r_unif < 0.01
+    ('approximate', True)
+    """
+
+    goal: float = 1e-3
+    share: float = 0.1
+    most: int = 3_000
+    check: int = 8
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.goal < 0.5 and 0 < self.share <= 1 and self.most >= 1 and self.check >= 0):
+            raise UsageError("KernelLabels takes 0 ≤ goal < 0.5, 0 < share ≤ 1, most ≥ 1 and check ≥ 0")
+
+    def needs(self, spec: OracleSpec) -> str | None:
+        """Two classes, and a feature that varies."""
+        if spec.n_classes != 2:
+            return 'the target has not exactly two classes: try "retraining" with an SVC as surrogate'
+        return None if (spec.space.high > spec.space.low).any() else "no feature varies: widen the ranges"
+
+    def steps(self, spec: OracleSpec, rng: np.random.Generator, *, budget: int, known: Answers) -> Steps:
+        """Look for both classes, ask round after round, check; see the module's docstring."""
+        learner = _Learner(self, spec, rng, known.given)
+        held, checks = Answers.none(len(spec.space)), min(self.check, budget // 10)
+        try:
+            yield from overheard(learner.rounds(budget - checks), learner.hear)
+            learner.learn()
+            if checks:
+                rows = spec.space.sample(checks, child(rng, "check"))
+                held = (yield Ask(rows, "check", "selection", learner.model)).given
+        except BudgetSpent as spent:
+            learner.learn()
+            reason = f"the budget ended early; the copy has learned {len(learner.heard):,} answers"
+            return Finding(learner.model(), Outcome.BUDGET_SPENT, reason, learner.evidence(spent.partial[:0]))
+        return learner.verdict(held)
+
+
+@dataclass(eq=False)
+class _Learner:
+    """What was heard, and the score functions that this leaves."""
+
+    attack: KernelLabels
+    spec: OracleSpec
+    rng: np.random.Generator
+    heard: Answers
+    views: list[Posterior] = field(default_factory=list)
+    """Of each kernel that may still be the target's, the likeliest first."""
+    best: Posterior | None = None
+    looked: int = 0
+    """Answers when γ was last looked at."""
+
+    def __post_init__(self) -> None:
+        self.view = OneHot(self.spec.space)
+        if self.heard.labels is None:
+            self.heard = Answers.none(len(self.spec.space))
+        self.seen = {row.tobytes() for row in self.heard.rows}
+
+    def hear(self, ask: Ask, answers: Answers) -> None:
+        self.seen.update(row.tobytes() for row in answers.rows)
+        if len(answers.given):
+            self.heard = Answers.concat([self.heard, answers.given])
+
+    # ── the conversation ────────────────────────────────────────────────────────────────────────────────
+
+    def rounds(self, budget: int) -> Generator[Ask, Answers, None]:
+        """Ask until the budget or the goal is reached."""
+        space, left = self.spec.space, min(budget, self.attack.most)
+        first = int(np.clip(2 * self.view.width, _FIRST, _WIDEST))
+        asked = turn = 0
+        while left > asked and not self.both and asked < _LOOK:
+            wanted = min(asked or first, left - asked)
+            rows = abroad(space, wanted, 0.5, child(self.rng, f"look {asked}"))
+            yield Ask(rows, "both classes", snapshot=self.model)
+            asked += wanted
+        while self.both and asked < left:
+            self.learn()
+            own = child(self.rng, f"rows after {asked}")
+            if self.attack.goal and self.expected() <= self.attack.goal:
+                break
+            wanted = min(max(1, round(self.attack.share * len(self.heard))), left - asked)
+            turn += 1
+            rows = self.next(wanted, 0.0 if turn % _EVERY else _EDGES, own)
+            if not len(rows):
+                break  # every row of the space was asked
+            yield Ask(rows, "halving", snapshot=self.model)
+            asked += len(rows)
+
+    def next(self, wanted: int, edges: float, rng: np.random.Generator) -> Rows:
+        """Rows on the boundary of the mean, where it is least known."""
+        assert self.best is not None
+        space, best = self.spec.space, self.best
+        ends = np.concatenate([abroad(space, _ENDS, edges, rng), self.heard.rows[-_ENDS // 4 :]])
+        inside = ((ends >= space.low) & (ends <= space.high)).all(axis=1)  # neither NaN nor −1
+        with threadpool_limits(1):
+            count = max(_CANDIDATES, 3 * wanted)
+            rows = zeros(space, lambda rows: best.mean(self.view.encode(rows)), ends[inside], count, rng)
+            rows = unseen(rows, self.seen)
+            rows = rows[best.spread(self.view.encode(rows), wanted)] if len(rows) else rows
+        if len(rows) < wanted:  # steps and categories leave few rows on a boundary
+            asked = self.seen | {row.tobytes() for row in rows}
+            rows = np.concatenate([rows, unseen(abroad(space, 2 * wanted, edges, rng), asked)[: wanted - len(rows)]])
+        return rows
+
+    # ── the fit ─────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def both(self) -> bool:
+        """Whether answers of both classes were heard."""
+        return len(self.heard) > 0 and len(np.unique(self.signs)) == 2
+
+    @property
+    def signs(self) -> Floats:
+        assert self.heard.labels is not None
+        return np.where(self.heard.labels == 1, 1.0, -1.0)
+
+    def learn(self) -> None:
+        """Fit all that was heard; look at γ anew where there is much more than at the last look."""
+        if not self.both or (self.best is not None and len(self.best.rows) == len(self.heard)):
+            return
+        rows, signs = self.view.encode(self.heard.rows), self.signs
+        with threadpool_limits(1):
+            if not self.views:
+                grids = [[Posterior.of(kernel, rows, signs) for kernel in grid] for grid in self.kernels()]
+                self.views = [max(grid, key=lambda found: found.evidence) for grid in grids]
+            elif len(rows) >= _AGAIN * self.looked:
+                again = [Posterior.of(found.kernel, rows, signs, found.sites) for found in self.views]
+                self.views = [likeliest(found, signs, steps=2) for found in again]
+            else:
+                assert self.best is not None
+                self.best = Posterior.of(self.best.kernel, rows, signs, self.best.sites)
+                return
+        self.looked = len(rows)
+        self.views.sort(key=lambda found: -found.evidence)
+        self.best = self.views[0]
+        self.views = [found for found in self.views if found.evidence > self.best.evidence - _HOPELESS]
+
+    def kernels(self) -> list[list[Kernel]]:
+        """The kernels to begin with: in each view of the columns one for each γ of a grid.
+
+        A view scales each range to [−1, 1], or leaves numbers in their units.
+        """
+        own = np.where(
+            np.repeat(self.spec.space.categorical, self.view.widths), 1.0, np.repeat(self.view.scale, self.view.widths)
+        )
+        views = [None] if np.ptp(own) <= 1e-9 * own.max() else [None, own]
+        encoded = self.view.encode(self.spec.space.sample(_EXPECT, child(self.rng, "distances")))
+        grids = []
+        for scale in views:
+            apart = 2.0 * float((encoded if scale is None else encoded * scale).var(axis=0).sum())
+            grids.append([Kernel(float(part) / apart, scale=scale) for part in _GRID])
+        return grids
+
+    def model(self) -> KernelModel | None:
+        """The best copy so far; a constant while one class only is seen."""
+        classes = self.spec.classes or ()
+        if self.best is None:
+            if not len(self.heard):
+                return None
+            none = np.empty((0, self.view.width))
+            return KernelModel(self.spec.space, classes, none, np.empty((1, 0)), self.signs[:1], 1.0)
+        kernel, weights = self.best.kernel, self.best.weights
+        bias = np.array([kernel.bias * weights.sum()])
+        return KernelModel(self.spec.space, classes, self.best.rows, weights[None], bias, kernel.gamma, kernel.scale)
+
+    def expected(self) -> float:
+        """The share of uniform rows whose labels the posterior expects the copy to get wrong."""
+        assert self.best is not None
+        rows = self.spec.space.sample(_EXPECT, child(self.rng, "expected"))
+        with threadpool_limits(1):
+            return float(self.best.doubts(self.view.encode(rows)).mean())
+
+    # ── how far to trust it ─────────────────────────────────────────────────────────────────────────────
+
+    def evidence(self, held: Answers) -> dict[str, Any]:
+        told: dict[str, Any] = {"answers": len(self.heard)}
+        if self.best is not None:
+            told |= {
+                "gamma": self.best.kernel.gamma,
+                "noise": self.best.kernel.noise,
+                "expected error": self.expected(),
+            }
+        model = self.model()
+        if model is not None and len(held):
+            assert held.labels is not None
+            wrong = int((model.predict(held.rows) != model.classes_[held.labels]).sum())
+            told |= {"held back": len(held), "of them wrong": wrong, "error below (95 %)": _bound(wrong, len(held))}
+        return told
+
+    def verdict(self, held: Answers) -> Finding:
+        model, told, n = self.model(), self.evidence(held), len(self.heard)
+        if model is None:
+            return Finding(None, Outcome.NO_CONVERGENCE, "every row was refused", told)
+        if self.best is None:
+            bound = 1.0 - (1.0 - _SURE) ** (1.0 / n)
+            reason = f"all {n:,} answers are {model.predict(self.heard.rows[:1]).tolist()[0]!r}: the copy is a constant"
+            return Finding(model, Outcome.APPROXIMATE, reason, told | {"other class below (95 %)": bound})
+        expected, wrong = told["expected error"], told.get("of them wrong", 0)
+        reason = f"the copy is expected to err on {expected:.2%} of uniform rows"
+        if len(held):
+            reason += f"; of {len(held)} held-back rows it has {wrong} wrong"
+        if wrong and stats.binom.sf(wrong - 1, len(held), expected) < _SURPRISE:
+            return Finding(model, Outcome.CLASS_MISMATCH, f"{reason}: the target is not of this class", told)
+        return Finding(model, Outcome.APPROXIMATE, reason, told)
+
+
+def _bound(wrong: int, n: int) -> float:
+    """The largest error that ``wrong`` of n leave likely, one-sided [ClopperPearson34]."""
+    return 1.0 if wrong == n else float(stats.beta.ppf(_SURE, wrong + 1, n - wrong))
