@@ -18,11 +18,11 @@ import sklearn
 from rich.console import Console
 
 import filch
-from benchmarks import amazon, extraction, http_client, memory, overhead
+from benchmarks import amazon, extraction, http_client, memory, overhead, trees
 from filch.errors import DataError
 
 OUT = Path("out/bench")
-PARTS = ("extraction", "overhead", "memory", "http", "amazon")
+PARTS = ("extraction", "overhead", "memory", "http", "amazon", "trees")
 
 
 def main() -> None:
@@ -55,7 +55,8 @@ def _run(part: str, quick: bool, told: Callable[[str], None]) -> Iterator[tuple[
     if part == "extraction":
         yield from extraction.run(quick, told)
     else:
-        module = {"overhead": overhead, "memory": memory, "http": http_client, "amazon": amazon}[part]
+        others = {"overhead": overhead, "memory": memory, "http": http_client, "amazon": amazon, "trees": trees}
+        module = others[part]
         told(f"{part} …")
         yield (part, *module.run(quick))
 

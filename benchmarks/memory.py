@@ -58,11 +58,11 @@ def stream(rows: int) -> dict[str, object]:
         "features": FEATURES,
         "seconds": time.perf_counter() - started,
         "journal_mib": size / 2**20,
-        "peak_mib": _peak(),
+        "peak_mib": peak(),
     }
 
 
-def _peak() -> float:
+def peak() -> float:
     """The most memory that this process ever held, in MiB."""
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
