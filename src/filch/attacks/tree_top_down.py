@@ -7,6 +7,9 @@ features shows which one it splits, a line search shows where, and the search go
 searches a stepped feature on its steps, and all branches side by side. Queries: ⌈log₂ (range / ε)⌉ + 4 for a numeric
 split and one for a branch, log₂ of the number of features more where an answer does not name the next one (``fields``),
 and a few where splits that were found must be crossed elsewhere. ``check`` further rows (selection account) verify.
+
+Where a missing value takes a branch instead, incomplete rows pass splits unseen. Once that shows, what was not found
+rightly is searched by complete rows, and each split is asked where it sends a missing value: a query each, or a few.
 """
 
 from __future__ import annotations

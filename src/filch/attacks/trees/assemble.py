@@ -55,6 +55,8 @@ class _Part:
             if self.own is None:
                 self.own = region.node
             region = region.below
+        if region.told is not None:
+            self.own = region.told
         self.region = region
         self.parts = [_Part(part) for part in region.parts]
         self.node = Node()
@@ -74,7 +76,7 @@ class _Part:
             if len(kinds) == 1 and leaves_only and self.own in (None, self.parts[0].id):
                 self.id = self.parts[0].id
             else:
-                self.node.split = _split(region.cut, spec)
+                self.node.split = _split(region.cut, spec, region.missing)
                 self.node.children = [part.node for part in self.parts]
         if self.node.children:
             for part in self.parts:
@@ -110,13 +112,13 @@ def tell(node: Node, number: int, memory: Memory, shares: bool) -> None:
     node.distribution = memory.shares[number].tolist() if shares else ()
 
 
-def _split(cut: Cut, spec: OracleSpec) -> Split:
+def _split(cut: Cut, spec: OracleSpec, missing: int) -> Split:
     if not cut.groups:
-        return Split(cut.column, cut.threshold)
+        return Split(cut.column, cut.threshold, missing=missing)
     largest = max(range(len(cut.groups)), key=lambda place: len(cut.groups[place]))
     places = [largest] * int(spec.space.sizes[cut.column])
     for place, group in enumerate(cut.groups):
         for code in group:
             places[code] = place
     rest = [place for place, group in enumerate(cut.groups) if len(group) > 1]
-    return Split(cut.column, None, tuple(places), largest if len(rest) == 1 else STOP)
+    return Split(cut.column, None, tuple(places), largest if len(rest) == 1 else STOP, missing)

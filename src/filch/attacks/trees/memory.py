@@ -77,9 +77,14 @@ class Memory:
     shares: list[Rows] = field(default_factory=list)
     following: dict[bytes, int] = field(default_factory=dict)
     """The column split next, by row, where ``fields`` is revealed."""
+    plain: list[int] = field(default_factory=list)
+    """Of each id: the first one that differs from it in no more than the column split next."""
+    passed: bool = False
+    """Whether a path was seen to go on below a split of an omitted column."""
     shows_fields: bool = False
     refused: int = 0
     _numbers: dict[bytes, int] = field(default_factory=dict)
+    _plain: dict[bytes, int] = field(default_factory=dict)
 
     def ask(self, rows: Rows) -> Asking:
         """The ids of rows, of shape (n,); only those not known yet are asked. `REFUSED` where there is no answer."""
@@ -105,6 +110,7 @@ class Memory:
         if given.fields is not None:
             self.shows_fields = True
             more = given.fields & np.isnan(given.rows)
+            self.passed |= bool((more.sum(axis=1) > 1).any())
             following = np.where(more.any(axis=1), more.argmax(axis=1), -1).astype(np.float64)
         shown = [given.labels, given.value, given.node, given.confidence, following if self.use_fields else None]
         columns = [nothing if array is None else np.asarray(array, dtype=np.float64) for array in shown]
@@ -115,6 +121,8 @@ class Memory:
             number = self._numbers.get(name)
             if number is None:
                 number = self._numbers[name] = len(self.label)
+                alike = np.concatenate([key[:4], key[5:]]).tobytes()
+                self.plain.append(self._plain.setdefault(alike, number))
                 self.label.append(int(columns[0][place]))
                 self.value.append(float(columns[1][place]))
                 self.confidence.append(float(columns[3][place]) if given.confidence is not None else float("nan"))

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filch.core.features import FeatureSpace, Rows
+from filch.models.trees.build import STOP
 
 Ints = npt.NDArray[np.int64]
 _KEPT = 96  # answered rows that a region keeps at hand; all others are remembered too
@@ -81,6 +82,12 @@ class Region:
         The same box with one feature more given, where the tree goes on to split.
     root : int or None
         The column that the tree splits first in here, where that is known.
+    ended : bool
+        Whether a complete row was told the same as one that gives no more than this region.
+    missing : int
+        Of a region that was cut: the part that takes a missing value; −1 if the node itself answers.
+    told : int or None
+        The id that the node gives then, if it was asked after the cut.
     """
 
     low: Rows
@@ -96,6 +103,9 @@ class Region:
     below: Region | None = None
     root: int | None = None
     probed: int = 0
+    ended: bool = False
+    missing: int = STOP
+    told: int | None = None
 
     @classmethod
     def whole(cls, space: FeatureSpace, given: npt.NDArray[np.bool_]) -> Region:
@@ -122,6 +132,27 @@ class Region:
         for column, codes in self.open.items():
             free[column] = self.given[column] and len(codes) > 1
         return np.flatnonzero(free)
+
+    @property
+    def column(self) -> int:
+        """The column of the cut."""
+        assert self.cut is not None
+        return self.cut.column
+
+    def holds(self, column: int, value: float) -> bool:
+        """Whether a value of one column lies in the box."""
+        return (
+            value in self.open[column] if column in self.open else bool(self.low[column] <= value <= self.high[column])
+        )
+
+    def within(self, space: FeatureSpace, rng: np.random.Generator, n: int) -> Rows:
+        """Random rows of the box, of shape (n, d), complete."""
+        rows = rng.uniform(self.low, self.high, size=(n, len(self.low)))
+        steps = np.round((rows - self.low) / np.where(space.grid > 0, space.grid, 1.0))
+        rows = np.where(space.grid > 0, np.clip(self.low + steps * space.grid, self.low, self.high), rows)
+        for column, codes in self.open.items():
+            rows[:, column] = rng.choice(codes, size=n)
+        return rows
 
     def inside(self, rows: Rows) -> npt.NDArray[np.bool_]:
         """Which rows lie in the box (an omitted value does)."""

@@ -13,6 +13,7 @@ from filch.attacks.trees.assemble import assemble
 from filch.attacks.trees.counts import Counts
 from filch.attacks.trees.lines import Step
 from filch.attacks.trees.memory import REFUSED, Memory
+from filch.attacks.trees.omitted import Omitted, kept
 from filch.attacks.trees.regions import Region
 from filch.attacks.trees.solve import Solver
 from filch.core.answers import Answers
@@ -50,6 +51,7 @@ class PathFinding:
     root: Region = field(init=False)
     repaired: int = 0
     varied: int = 0
+    incomplete: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         given = np.full(len(self.spec.space), not self.solver.partial)
@@ -71,13 +73,12 @@ class PathFinding:
         """Search, test, check."""
         self.memory.learn(known)
         try:
-            yield from self._search({"root": (self.root, "")}, "paths")
-            if self.solver.branches:  # then leaves that were found before that was known may be none
-                open_ = [leaf for leaf in self.leaves() if not leaf.given.all()]
-                again = {f"leaf {n}": (leaf.give(None), f"leaf {n}/") for n, leaf in enumerate(open_)}
-                yield from self._search(again, "omitted values")
-            yield from self._test()
-            agreed, asked = yield from self._check()
+            agreed, asked = yield from self._whole()
+            if self._misled:  # then incomplete rows do not show the node that splits next: complete ones do
+                self.solver.partial = False
+                agreed, asked = yield from self._whole()
+            if self.solver.branches:
+                yield from self._missing()
         except BudgetSpent as spent:
             self.memory.learn(spent.partial)
             reason = f"the budget ended with {self._open():,} boxes still to search"
@@ -98,9 +99,22 @@ class PathFinding:
             return Finding(found, Outcome.APPROXIMATE, f"{told}; labels alone prove no leaf", evidence)
         return Finding(found, Outcome.VERIFIED, told, evidence)
 
-    def _search(self, regions: dict[str, tuple[Region, str]], phase: str) -> Generator[Ask, Answers, None]:
-        searches = {name: self.solver.solve(region, prefix) for name, (region, prefix) in regions.items()}
-        yield from self._together(searches, phase)
+    @property
+    def _misled(self) -> bool:
+        """Whether incomplete rows were asked and turned out to take branches."""
+        return self.solver.partial and self.solver.branches
+
+    def _again(self) -> Step:
+        """Search by complete rows what incomplete ones did not show."""
+        boxes = yield from kept(self.root, self.memory)
+        yield Also({f"again {n}": self.solver.solve(box, f"again {n}/") for n, box in enumerate(boxes)})
+
+    def _whole(self) -> Generator[Ask, Answers, tuple[int, int]]:
+        """Search the whole space, test, check; how many rows agree, of how many. It ends early if it is misled."""
+        search = self.solver.solve(self.root) if self.solver.partial or not self.solver.branches else self._again()
+        yield from self._together({"root": search}, "paths")
+        yield from self._test()
+        return (yield from self._check())
 
     def _together(self, searches: Mapping[str, Step], phase: str) -> Generator[Ask, Answers, None]:
         """Run searches side by side; asks that are too large go out in blocks."""
@@ -114,6 +128,8 @@ class PathFinding:
                 for start in range(0, len(ask.rows), size):
                     parts.append((yield replace(ask, rows=ask.rows[start : start + size])))
                 ask = steps.send(Answers.concat(parts))
+                if self._misled:
+                    return
         except StopIteration:
             return
         except BudgetSpent:
@@ -137,7 +153,7 @@ class PathFinding:
                 wanted = self.probes * (_MORE if id(leaf) in short else 1)
                 if leaf.probed < wanted:
                     doubted.append((leaf, wanted))
-            if not doubted:
+            if not doubted or self._misled:
                 return
             own = child(self.rng, f"test {turn}")
             tests = {
@@ -164,13 +180,7 @@ class PathFinding:
         return pair
 
     def _within(self, leaf: Region, rng: np.random.Generator) -> Rows:
-        pair = rng.uniform(leaf.low, leaf.high, size=(2, len(leaf.low)))
-        grid = self.spec.space.grid
-        steps = np.round((pair - leaf.low) / np.where(grid > 0, grid, 1.0))
-        pair = np.where(grid > 0, np.clip(leaf.low + steps * grid, leaf.low, leaf.high), pair)
-        for column, codes in leaf.open.items():
-            pair[:, column] = rng.choice(codes, size=2)
-        return pair
+        return leaf.within(self.spec.space, rng, 2)
 
     def _reopen(self, leaf: Region, rows: Rows, name: str) -> Step:
         """Ask rows of a leaf's box, and search it again if an answer differs."""
@@ -186,6 +196,7 @@ class PathFinding:
         if apart.any():  # a split on a feature that is given
             leaf.note(short[apart], told[apart])
         else:
+            self.solver.branches |= leaf.ended and self.solver.telling()  # it was a leaf, and is none elsewhere
             row, number = rows[other], ids[other]
             assert leaf.node is not None
             leaf = leaf.give(None)
@@ -236,12 +247,37 @@ class PathFinding:
                 found += [leaves[place] for place in np.flatnonzero(mine)]
         return found
 
+    # ── missing values ──────────────────────────────────────────────────────────────────────────────────
+
+    def _missing(self) -> Generator[Ask, Answers, None]:
+        """Where splits send a missing value, and how many further incomplete rows agree."""
+        rules = Omitted(self.spec.space, self.memory, child(self.rng, "missing"))
+        yield from self._together({"rules": rules.search(self.root)}, "missing values")
+        self.solver.uncertain += rules.unclear
+        if self.check:
+            rng = child(self.rng, "incomplete")
+            rows = self.spec.space.sample(self.check, rng)
+            rows[rng.random(rows.shape) < rng.random((len(rows), 1))] = np.nan
+            answers = yield Ask(rows, "check of incomplete rows", "selection", self.model)
+            self.memory.learn(answers)
+            found, given = self.model(), answers.given
+            if found is not None and len(given):
+                told = found.answer(given.rows)
+                mine, theirs = (told.value, given.value) if given.labels is None else (told.label, given.labels)
+                assert theirs is not None
+                self.incomplete = {
+                    "incomplete rows checked": len(given),
+                    "incomplete rows that agree": int(np.isclose(mine, theirs).sum()),
+                }
+
     # ── the check ───────────────────────────────────────────────────────────────────────────────────────
 
     def _check(self) -> Generator[Ask, Answers, tuple[int, int]]:
         """Ask uniform rows; where one disagrees, search there again, and ask others. How many agree, of how many."""
         agreed = asked = 0
         for turn in range(_ROUNDS if self.check else 0):
+            if self._misled:
+                break
             rows, places = self._held_back(child(self.rng, f"check {turn}"))
             if not len(rows):
                 return 0, 0
@@ -310,4 +346,5 @@ class PathFinding:
             "thresholds nearer than the precision": sum(region.dead for region in regions),
             "refused": self.memory.refused,
             "unclear": self.solver.uncertain,
+            **self.incomplete,
         }

@@ -52,7 +52,8 @@ class Solver(Lines):
             if region.dead:
                 return
             pair = yield from self._difference(region)
-            self.branches |= above in region.ids
+            if above is not None and not self.branches:
+                yield from self._passes(region, above)
             if pair is not None:
                 cut = yield from self._split(region, pair)
                 if cut is None:
@@ -242,7 +243,26 @@ class Solver(Lines):
                 ids[n][own[n]] = number
         return ids
 
-    def _telling(self) -> bool:
+    def _passes(self, region: Region, above: int) -> Step:
+        """Note if the row that lacked the feature given last was answered from below its split.
+
+        It was if a row that has it is told the same. By chance a node may be told as a leaf below it is: so the row is
+        asked once more, with all other features given, and is told the same then too if the node itself answers.
+        """
+        self.branches |= self.memory.passed
+        plain = self.memory.plain
+        alike = [n for n, number in enumerate(region.ids) if plain[number] == plain[above]]
+        if self.branches or not alike or region.root is None:
+            self.branches |= bool(alike)
+            return
+        row = region.corner(0, np.ones(len(self.space), dtype=bool))
+        row[~np.isnan(region.rows[alike[0]])] = region.rows[alike[0]][~np.isnan(region.rows[alike[0]])]
+        row[region.root] = np.nan
+        (told,) = (yield from self.memory.ask(row)).tolist()
+        if told != REFUSED:
+            self.branches |= plain[told] != plain[above] or self.telling()
+
+    def telling(self) -> bool:
         """Whether a node and a leaf below it are told apart: the leaf has fewer rows, and so another confidence."""
         reveal = self.memory.spec.reveal
         return reveal.level in ("confidence", "node") and (reveal.decimals is None or reveal.decimals >= 5)
@@ -259,11 +279,13 @@ class Solver(Lines):
         if not len(missing):
             return None
         full = np.ones(len(self.space), dtype=bool)
-        base, whole = region.corner(0), region.corner(0, full)
+        base, whole = region.corner(0), region.corner(self._number() % 2, full)
+        whole[region.given] = base[region.given]
         (found,) = (yield from self.memory.ask(whole)).tolist()
-        if found == region.node and not (region.depth and self._telling()):
+        if found == region.node and not (region.depth and self.telling()):
             (found,) = (yield from self.memory.ask(region.corner(1, full))).tolist()
         if found in (region.node, REFUSED):
+            region.ended = found == region.node
             return None
         while len(missing) > 1:
             half = self._half(missing)
