@@ -72,6 +72,12 @@ def test_an_attack_takes_its_parameters_from_the_command_line(capsys, here):
     assert "strategy='line_search'" in facts["settings"]["attack"] and "explore=0.5" in facts["settings"]["attack"]
 
 
+def test_a_pool_of_rows_from_a_file(capsys, here):
+    given = ["--attack", "knockoff", "-p", f"pool={here / 'rows.csv'}", "--guard", "labels", "--budget", 80, "--json"]
+    code, text, _ = run(capsys, "extract", *local(here, *given))
+    assert code == 0 and json.loads(text)["evidence"]["pool"] == 200
+
+
 def test_extract_prints_for_people(capsys, here):
     code, text, _ = run(capsys, "extract", *local(here, "--budget", 100))
     assert code == 0
@@ -166,6 +172,7 @@ def test_help_has_examples(capsys, command):
         (("extract", "{local}", "--attack", "retraining", "-p", "depth=3"), "depth"),
         (("extract", "{local}", "--attack", "retraining", "-p", "rounds"), "name=value"),
         (("extract", "{local}", "--attack", "retraining", "-p", "rounds=1", "-p", "rounds=2"), "twice"),
+        (("extract", "{local}", "--attack", "knockoff", "-p", "pool=absent.csv"), "no file absent.csv"),
         (("extract", "{local}", "--guard", "wall"), "wall"),
         (("audit", "{local}", "--against", "9 moons"), "9 moons"),
         (("report", "absent"), "absent"),

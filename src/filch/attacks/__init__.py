@@ -32,6 +32,11 @@ _ATTACKS: Mapping[str, tuple[str, str, str]] = {
         "KernelSGD",
         "gradient descent for RBF kernel logistic regression: the paper's own method, an approximation",
     ),
+    "knockoff": (
+        "knockoff",
+        "Knockoff",
+        "train a surrogate on answers to rows of your own pool: any model, any reveal",
+    ),
     "logistic": ("logistic", "Logistic", "equation solving for binary, softmax and one-vs-rest logistic models"),
     "logistic-missing": (
         "logistic_missing",

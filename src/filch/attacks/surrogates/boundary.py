@@ -69,10 +69,15 @@ class Segments:
         return cls(space, ends[first], ends[second], labels[first], rng.random((n, len(space))))
 
 
-def near_boundary(model: SurrogateModel, heard: Rows, wanted: int, rng: np.random.Generator) -> Rows:
-    """Rows on either side of a surrogate's decision boundary; of shape (≤ wanted, d)."""
+def near_boundary(
+    model: SurrogateModel, heard: Rows, wanted: int, rng: np.random.Generator, *, others: int = _POOL
+) -> Rows:
+    """Rows on either side of a surrogate's decision boundary; of shape (≤ wanted, d).
+
+    They lie between rows that were heard, or so many ``others``, which are uniform.
+    """
     space = model.space
-    ends = np.concatenate([space.sample(_POOL, rng), heard[complete(space, heard)]])
+    ends = np.concatenate([space.sample(others, rng), heard[complete(space, heard)]])
     segments = Segments.draw(space, ends, model.labels(ends), wanted, rng)
     if segments is None:
         return ends[:0]
