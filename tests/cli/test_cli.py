@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import joblib
 import numpy as np
@@ -234,6 +235,21 @@ def test_serve_says_where_and_ends_at_ctrl_c(here):
         assert "http://127.0.0.1:" in line
         server.send_signal(signal.SIGINT)
         assert server.wait(timeout=20) == 0
+
+
+def test_a_study_that_is_stopped_says_how_to_go_on(tmp_path):
+    """Ctrl-C while the first of many cells is there: one line, exit code 130, and no cell is lost."""
+    command = [sys.executable, "-m", "filch.cli", "reproduce", "figure4", "--only", "moons", "--seeds", "300"]
+    options = ["--strategy", "uniform", "--jobs", "1", "--results", str(tmp_path / "cells")]
+    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as study:
+        while not list(tmp_path.glob("cells/*.json")) and study.poll() is None:
+            time.sleep(0.02)
+        study.send_signal(signal.SIGINT)
+        out, error = study.communicate(timeout=60)
+    assert study.returncode == 130 and out == ""
+    kept = len(list(tmp_path.glob("cells/*.json")))
+    assert f"{kept} of 300 cells are in {tmp_path / 'cells'}: run the same again to go on" in error
+    assert not list(tmp_path.glob("cells/*.part"))
 
 
 def test_a_port_in_use(capsys, here):

@@ -6,17 +6,32 @@ Exit codes: 0 done; 2 an error, told in one line; 3 ``--fail-under`` not met; 13
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import filch
 from filch.cli import audit, demo, extract, listing, reproduce, serve
 from filch.cli.console import complain
 from filch.errors import FilchError
 
+
+class _Interrupted(Exception):
+    """A Ctrl-C on its way out of Click, which would swallow what it says."""
+
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            raise _Interrupted(str(stop)) from None
+
+
 app = typer.Typer(
     name="filch",
+    cls=_Commands,
     help="Find out how fast a prediction API gives its model away, and what to do about it.",
     epilog="Start with:  filch demo",
     no_args_is_help=True,
@@ -56,8 +71,8 @@ def main(arguments: list[str] | None = None) -> None:
     except FilchError as error:
         complain(str(error))
         sys.exit(2)
-    except KeyboardInterrupt as stop:
-        complain(str(stop) or "interrupted", kind="stopped")
+    except (KeyboardInterrupt, _Interrupted) as stop:
+        complain(str(stop).removeprefix("stopped; ") or "interrupted", kind="stopped")
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output has gone
         sys.stderr.close()

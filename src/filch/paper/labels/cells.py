@@ -7,11 +7,14 @@ as long as nothing that decides it has changed: its settings, and the versions o
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
 import re
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,17 +129,32 @@ def _computed(
         for number in todo:
             yield _one(number, cells[number], place)
         return
-    tasks = (joblib.delayed(_one)(number, cells[number], place) for number in todo)
+    tasks = (joblib.delayed(_one)(number, cells[number], place, os.getpid()) for number in todo)
     # Batches of one: a result is told of, and the next cell is begun, as soon as one is there.
     yield from joblib.Parallel(n_jobs=jobs, batch_size=1, pre_dispatch="n_jobs", return_as="generator_unordered")(tasks)
 
 
-def _one(number: int, cell: Cell, place: Path | None) -> tuple[int, Result]:
+def _one(number: int, cell: Cell, place: Path | None, parent: int | None = None) -> tuple[int, Result]:
+    if parent is not None:
+        _end_with(parent)
     with threadpool_limits(1):
         result = cell.compute()
     if place is not None:
         _write(place / cell.file, {"settings": cell.facts, "result": result})
     return number, result
+
+
+@functools.cache
+def _end_with(parent: int) -> None:
+    """End this process when its parent is gone, which a kill leaves no time to tell."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    if os.getppid() == parent:
+        threading.Thread(target=watch, daemon=True).start()
 
 
 # ── files ───────────────────────────────────────────────────────────────────────────────────────────────────

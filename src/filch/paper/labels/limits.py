@@ -53,7 +53,7 @@ from filch.paper.targets import Target
 
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
-_DIRECTIONS, _ROWS = 32, 20_000
+_DIRECTIONS, _ROWS, _NETWORK_ROWS = 32, 100_000, 20_000
 _SMALL = 0.01  # rad below which disagreement grows in proportion to the angle
 _PLAIN_BITS = 900.0  # 2^−900 is a float64 yet
 _HIGHEST, _TERMS = 0.99, 4_000  # sin² θ that is looked for there, and terms that are enough for it
@@ -154,7 +154,7 @@ def limit(target: Target) -> Limit:
     """The limit of a target: linear models and networks by counting, RBF machines by their spectrum."""
     model, space = target.oracle.model, target.oracle.spec.space
     rng = stream(0, "limit")
-    rows = space.sample(_ROWS, rng)
+    rows = space.sample(_ROWS if target.kind in ("binary", "softmax") else _NETWORK_ROWS, rng)
     truth = ModelOracle(model, space, reveal="labels").ask(rows).labels
     assert truth is not None
     bits, constant = math.log2(target.study.n_classes), 1.0 - float(np.bincount(truth).max() / len(truth))

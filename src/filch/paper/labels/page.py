@@ -109,9 +109,11 @@ def _cell(method: str, alpha: float, lines: Sequence[Row], of: Callable[[Row], S
 
 
 def _percent(value: float) -> str:
+    if 0 < value < 1e-9:
+        return "< 1e-7"
     if value >= 0.1:
         return f"{100 * value:.1f}"
-    return np.format_float_positional(100 * value, precision=2, fractional=False, trim="-") if value >= 1e-9 else "0"
+    return np.format_float_positional(100 * value, precision=2, fractional=False, trim="-")
 
 
 def _share(row: Row) -> Spread | None:
