@@ -26,6 +26,7 @@ _ATTACKS: Mapping[str, tuple[str, str, str]] = {
         "KernelLabels",
         "binary RBF-kernel machines from labels alone: rows that halve what they leave open",
     ),
+    "committee": ("committee", "Committee", "query by committee: networks, and any other model, from labels alone"),
     "kernel-logistic": ("kernel_logistic", "KernelLogistic", "RBF kernel logistic regression, and its training rows"),
     "kernel-sgd": (
         "kernel_sgd",

@@ -12,6 +12,7 @@ from filch.core.models import ExtractedModel
 from filch.errors import UsageError
 from filch.models import files
 from filch.models.additive import AdditiveModel
+from filch.models.committee import CommitteeModel
 from filch.models.kernel import KernelModel
 from filch.models.logistic import LogisticModel
 from filch.models.logistic_missing import MissingLogisticModel
@@ -22,6 +23,7 @@ from filch.models.trees.tree import TreeModel
 __all__ = [
     "AdditiveModel",
     "BoxesModel",
+    "CommitteeModel",
     "KernelModel",
     "LogisticModel",
     "MissingLogisticModel",
@@ -33,6 +35,7 @@ __all__ = [
 _KINDS: Mapping[str, Callable[[files.Stored], ExtractedModel]] = {
     "additive": AdditiveModel.stored,
     "boxes": BoxesModel.stored,
+    "committee": CommitteeModel.stored,
     "logistic": LogisticModel.stored,
     "logistic-missing": MissingLogisticModel.stored,
     "kernel": KernelModel.stored,

@@ -1,0 +1,1 @@
+"""What committees of surrogates share: networks trained on labels, and where rows are looked for."""

@@ -1,0 +1,33 @@
+"""Where a committee looks for rows: uniform ones, and ones spread out as real data often are."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from filch.core.features import FeatureSpace, Rows
+
+
+def spread(space: FeatureSpace, n: int, rng: np.random.Generator) -> Rows:
+    """Draw n rows that lie nearer the edges of the space than uniform ones do; shape (n, d).
+
+    In many columns, uniform rows are all alike: each sum over the columns is near its mean. Real rows are often sparse,
+    or lie at corners. Of each four rows one is uniform in a few numeric columns and at their lower ends elsewhere; one
+    is at the higher end in a few, and one in a random share; in one, columns lean low or high together. Categories are
+    uniform.
+    """
+    low, high, d = space.low, space.high, len(space)
+    uniform = space.sample(n, rng)
+    few = np.exp(rng.uniform(-math.log(d), 0.0, size=(n, 1)))  # the share of columns that move
+    share = np.where((np.arange(n) % 4 == 2)[:, None], rng.random((n, 1)), few)
+    moves = rng.random((n, d)) < share
+    lean = np.exp(rng.uniform(-2.0, 2.0, size=(n, 1)))
+    kinds = [
+        np.where(moves, uniform, low),
+        np.where(moves, high, low),
+        np.where(moves, high, low),
+        low + (high - low) * rng.random((n, d)) ** lean,
+    ]
+    rows = np.select([(np.arange(n) % 4 == kind)[:, None] for kind in range(4)], kinds)
+    return space.snap(np.where(space.categorical, uniform, rows))

@@ -1,0 +1,110 @@
+"""Train networks with one hidden layer on labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import optimize
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from filch.models.perceptron import Activation
+
+Floats = npt.NDArray[np.float64]
+Single = npt.NDArray[np.float32]
+_MEMORY = 20  # steps that L-BFGS remembers
+_FLAT = 1e-9  # relative gain at which it ends
+_PENALTY = 1e-3  # on each squared weight, halved
+_STRETCH = 18.0  # how much longer outer weights may be for the same penalty
+_STEPS = 300
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """A network's weights: ``inner`` of shape (d + 1, h) and ``outer`` of shape (h + 1, c), biases last."""
+
+    inner: Floats
+    outer: Floats
+
+
+def start(width: int, hidden: int, classes: int, rng: np.random.Generator) -> Weights:
+    """Random weights as networks are begun with [Glorot10]; ``width`` counts the biases' column."""
+    a, b = np.sqrt(6.0 / (width + hidden)), np.sqrt(6.0 / (hidden + classes))
+    return Weights(rng.uniform(-a, a, (width, hidden)), rng.uniform(-b, b, (hidden + 1, classes)))
+
+
+def train(
+    matrix: Single,
+    labels: npt.NDArray[np.int64],
+    begin: Weights,
+    activation: Activation,
+    *,
+    penalty: float = _PENALTY,
+    stretch: float = _STRETCH,
+    steps: int = _STEPS,
+) -> Weights:
+    """Minimise the mean logistic loss and a penalty on the weights, by L-BFGS over all rows.
+
+    Labels without noise can be told by weights of any length, so that the penalty chooses among the networks that
+    fit. It is light on the outer weights, which sharpen the answer, and heavy on the inner ones, which bend it: as in
+    networks that were trained for a while from small weights.
+
+    Parameters
+    ----------
+    matrix : (n, d + 1) float32
+        Encoded rows, with a last column of ones.
+    labels : (n,) int
+        Indices of classes; columns of ``outer``. Those of classes that are not among them stay as they are.
+    begin : Weights
+    activation : {"tanh", "logistic", "relu"}
+    penalty : float
+        On each squared weight, halved.
+    stretch : float
+        How much longer outer weights may be for the same penalty.
+    steps : int
+        At most so many.
+    """
+    seen, codes = np.unique(labels, return_inverse=True)
+    (width, hidden), cut = begin.inner.shape, begin.inner.size
+    every, count = np.arange(len(matrix)), np.float32(1.0 / len(matrix))
+
+    def loss(flat: Floats) -> tuple[float, Floats]:
+        inner = flat[:cut].reshape(width, hidden).astype(np.float32)
+        outer = (stretch * flat[cut:]).reshape(hidden + 1, len(seen)).astype(np.float32)
+        units, slopes = _units(matrix @ inner, activation)
+        scores = units @ outer[:-1] + outer[-1]
+        scores -= scores.max(axis=1, keepdims=True)
+        right = scores[every, codes]
+        shares = np.exp(scores, out=scores)
+        total = shares.sum(axis=1)
+        value = float(np.log(total).sum() - right.sum()) / len(matrix)
+        shares /= total[:, None]
+        shares[every, codes] -= 1.0
+        shares *= count
+        slopes *= shares @ outer[:-1].T
+        by_inner, by_outer = matrix.T @ slopes, np.vstack([units.T @ shares, shares.sum(axis=0)])
+        slope = np.concatenate([by_inner.ravel(), stretch * by_outer.ravel()]).astype(np.float64)
+        return value + 0.5 * penalty * float(flat @ flat), slope + penalty * flat
+
+    first = np.concatenate([begin.inner.ravel(), begin.outer[:, seen].ravel() / stretch])
+    options: Any = {"maxiter": steps, "maxfun": 2 * steps, "maxcor": _MEMORY, "ftol": _FLAT, "gtol": 1e-8}
+    with threadpool_limits(1):  # small products are quicker so, and their sums round alike on any number of cores
+        flat = optimize.minimize(loss, first, (), "L-BFGS-B", jac=True, options=options).x
+    outer = begin.outer.copy()
+    outer[:, seen] = stretch * flat[cut:].reshape(hidden + 1, len(seen))
+    return Weights(flat[:cut].reshape(width, hidden), outer)
+
+
+def _units(inputs: Single, activation: Activation) -> tuple[Single, Single]:
+    """Hidden units' values and slopes, in the memory of their inputs and as much again."""
+    if activation == "relu":
+        return np.maximum(inputs, 0.0), (inputs > 0).astype(np.float32)
+    if activation == "tanh":
+        units = np.tanh(inputs, out=inputs)
+        return units, np.subtract(1.0, units * units, dtype=np.float32)
+    units = np.tanh(inputs / 2, out=inputs)
+    units += 1.0
+    units /= 2
+    return units, np.multiply(units, 1.0 - units, dtype=np.float32)
