@@ -16,6 +16,7 @@ _ATTACKS: Mapping[str, tuple[str, str, str]] = {
         "BinnedLinear",
         "additive models behind one-hot encoding and binning: bin edges, vocabularies, then the weights",
     ),
+    "committee": ("committee", "Committee", "query by committee: networks, and any other model, from labels alone"),
     "halfspace": (
         "halfspace",
         "Halfspace",
@@ -26,7 +27,6 @@ _ATTACKS: Mapping[str, tuple[str, str, str]] = {
         "KernelLabels",
         "binary RBF-kernel machines from labels alone: rows that halve what they leave open",
     ),
-    "committee": ("committee", "Committee", "query by committee: networks, and any other model, from labels alone"),
     "kernel-logistic": ("kernel_logistic", "KernelLogistic", "RBF kernel logistic regression, and its training rows"),
     "kernel-sgd": (
         "kernel_sgd",
