@@ -10,15 +10,19 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn.linear_model import LogisticRegression
 
+from filch.core.answers import Answers
+from filch.core.attack import Ask, Finding, Outcome
+from filch.core.encoding import OneHot
 from filch.core.oracle import ModelOracle
-from filch.errors import DataError, UsageError
+from filch.errors import BudgetSpent, DataError, UsageError
 from filch.models.logistic import LogisticModel
 from filch.paper import Spread, figure4
 from filch.paper.compare import unknowns
@@ -243,6 +247,39 @@ def test_one_run_gives_what_a_run_for_each_budget_gives_by_then() -> None:
     for a, b in zip(on_the_way, stopped, strict=True):
         found = [measure.angle(shown, made.model) for made in (a, b) if made.model is not None]
         assert len(found) == 2 and None not in found and max(found) <= 2.5 * min(found)  # type: ignore[operator, type-var]
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Retraining on uniform rows in requests of 50, whatever the budget."""
+
+    def needs(self, spec):
+        return None
+
+    def steps(self, spec, rng, *, budget, known):
+        heard, model = [known], None
+        try:
+            while True:
+                kept = model
+                answers = yield Ask(spec.space.sample(50, rng), "block", snapshot=lambda kept=kept: kept)
+                heard.append(answers)
+                model = self.fitted(spec, heard)
+        except BudgetSpent as spent:
+            return Finding(self.fitted(spec, [*heard, spent.partial]), Outcome.BUDGET_SPENT)
+
+    def fitted(self, spec, heard):
+        answers = Answers.concat(heard)
+        fit = LogisticRegression(C=1e4).fit(answers.rows, answers.labels)
+        return LogisticModel(spec.space, spec.classes, fit.coef_ * OneHot(spec.space).scale, fit.intercept_)
+
+
+def test_a_point_within_a_request_has_a_run_of_its_own() -> None:
+    """Budgets of 27, 54, 108 and 270: before the first request there is no model; 50 and 100 rows stand for 54, 108."""
+    blocks = methods.Strategy("", lambda spec, budget: Blocks(), anytime=True)
+    shown = target("diabetes", "binary")
+    made = list(blocks.copies(shown, [3.0, 6.0, 12.0, 30.0], 0))
+    assert [copy.queries for copy in made] == [27, 50, 100, 270]
+    assert all(copy.model is not None for copy in made)
 
 
 def test_knockoff_without_art_names_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,7 @@ large n the angle halves with each K − 1 bits: θ ≈ 2^{−n log₂ c / (K �
 **Directions.** For a binary linear model K = d + 1: (w, β), of which labels tell the direction alone. For a softmax it
 is (c − 1)(d + 1): labels do not change when one vector is added to the weights of all classes, nor when all are scaled.
 The coordinates are those in which each column of uniform rows has mean square 1; columns of no width do not count. A
-network's K is the number of its parameters, and its direction is that of all of them. Labels of a tanh network do
-change with its scale, and it has other symmetries, so that for networks this is a model of what is unknown, no bound.
+network's K is the number of its parameters, and its direction is that of all of them.
 
 **From the angle to R.** What an angle costs depends on the target: its parameters are turned by θ in random directions,
 and the median disagreement on uniform rows is the limit that is drawn (below θ = 0.01 in proportion to θ), or the error
@@ -28,9 +27,13 @@ the prior is a Gaussian process of the target's kernel, of which n log₂ c bits
     D = Σ_j min(λ_j, L) / Σ_j λ_j    with    Σ_j max(0, ½ log₂ (λ_j / L)) = n log₂ c
 
 (reverse water-filling over the kernel's spectrum on uniform rows [CoverThomas06, §10.3.3]); scores that far apart have
-another sign on a share θ/π of the rows, sin θ = √D. It bounds the scores' error. That of labels is read off as if the
-scores had to be known for them, so that here too the line is a guide. The spectrum is that of 1,000 rows: directions
-that these do not show are counted as known, which lowers the line.
+another sign on a share θ/π of the rows, sin θ = √D. The spectrum is that of 1,000 rows: directions that these do not
+show are counted as known, which lowers the line.
+
+**Random and trained.** Networks and RBF machines that were trained are simpler than random ones: neither line bounds
+what an attack does to them, and on some data sets attacks do better. There it is called the random targets' limit, and
+shows how far a target is from a random one. (Nor does the kernels' line bound an error of labels: it is read off as if
+their scores had to be known for them.)
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The strategies that are compared, each by name, and the copies that each makes with so many queries.
 
-A strategy that chooses each query by all before it runs once, and its model is taken where the curve wants a point. One
-that plans its whole budget (the paper's, whose rounds share it) runs once for each point, with that budget.
+A strategy that chooses each query by all before it runs once, and its model is taken where the curve wants a point;
+where a request spans the point and the model before it is far short, it runs once more with that budget. One that plans
+its whole budget (the paper's, whose rounds share it) runs once for each point.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from filch.errors import BudgetSpent
 from filch.paper.compare import unknowns
 from filch.paper.targets import Target
 
+_SHORT = 0.8  # of a budget: a copy from fewer queries, because the next request spans it, does not stand for it
 _ROOM = 1_000  # rows of the selection account that a run has room for, beside as many as its queries
 
 
@@ -92,7 +94,12 @@ class Strategy:
                 model, asked = self.peer(target, most, seed)
                 yield Copy(alpha, asked, 0, 1, model, time.process_time() - started, "")
         elif self.anytime:
-            yield from _run(oracle, self.make(oracle.spec, max(marks.values())), marks, seed)
+            for copy in _run(oracle, self.make(oracle.spec, max(marks.values())), marks, seed):
+                most = marks[copy.alpha]
+                if copy.outcome or (copy.model is not None and copy.queries >= _SHORT * most):
+                    yield copy
+                else:
+                    yield from _run(oracle, self.make(oracle.spec, most), {copy.alpha: most}, seed)
         else:
             for alpha, most in marks.items():
                 yield from _run(oracle, self.make(oracle.spec, most), {alpha: most}, seed)
@@ -106,11 +113,8 @@ def _run(oracle: ModelOracle, attack: Attack, marks: Mapping[float, int], seed: 
     end = _Mark(run.queries, run.selection, run.requests, run.model, time.process_time() - started)
     for alpha, most in marks.items():
         there = watched.found.get(most)
-        ended = there is None or there.model is None
-        at = end if there is None else there
-        yield Copy(
-            alpha, at.queries, at.selection, at.requests, at.model, at.seconds, run.outcome.value if ended else ""
-        )
+        at, outcome = (end, run.outcome.value) if there is None else (there, "")
+        yield Copy(alpha, at.queries, at.selection, at.requests, at.model, at.seconds, outcome)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from filch.paper.labels.cells import Cell, Result, Told, run_cells
 from filch.paper.labels.limits import limit
 from filch.paper.labels.measure import angle, wrong_on_test, wrong_on_uniform
 from filch.paper.labels.methods import Strategy
-from filch.paper.labels.page import EVERY, LIMIT, gallery
+from filch.paper.labels.page import EVERY, LIMIT, TYPICAL, gallery
 from filch.paper.tables import Row, Spread, Table
 from filch.paper.targets import Kind, Target, target
 
@@ -224,13 +224,14 @@ def _row(shown: Target, method: str, points: Sequence[Any]) -> Row:
 
 
 def _limits(shown: Target, alphas: Sequence[float]) -> Iterator[Row]:
-    """What no attack can do better than, under the assumptions of `filch.paper.labels.limits`."""
-    found, count = limit(shown), unknowns(shown)
+    """What labels can tell at most, under the assumptions of `filch.paper.labels.limits`."""
+    found, count, linear = limit(shown), unknowns(shown), shown.kind in ("binary", "softmax")
     for alpha in alphas:
         queries = math.ceil(alpha * count)
         angle_, wrong = found.at(queries)
-        further = {"angle": _fixed(angle_)} if shown.kind in ("binary", "softmax") else {}
-        row = Row(shown.study.name, shown.kind, LIMIT, "one-hot", count, _fixed(queries), r_unif=_fixed(wrong))
+        name = LIMIT if linear else TYPICAL
+        row = Row(shown.study.name, shown.kind, name, "one-hot", count, _fixed(queries), r_unif=_fixed(wrong))
+        further = {"angle": _fixed(angle_)} if linear else {}
         yield replace(row, extra={"α": _fixed(alpha)}, further=further, note="computed, see the documentation")
 
 
