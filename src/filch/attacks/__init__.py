@@ -51,6 +51,11 @@ _ATTACKS: Mapping[str, tuple[str, str, str]] = {
         "PerceptronRelu",
         "ReLU networks with one hidden layer, exactly: kinks along lines, gradients between them",
     ),
+    "perceptron-rounded": (
+        "perceptron_rounded",
+        "PerceptronRounded",
+        "networks with one smooth hidden layer behind rounded probabilities, down to the rounding",
+    ),
     "perceptron-sgd": (
         "perceptron_sgd",
         "PerceptronSGD",
