@@ -24,6 +24,7 @@ from filch.paper import (
     figure7,
     mlp_labels,
     networks,
+    rounded_networks,
     rounded_trees,
     table4,
     table6,
@@ -115,6 +116,11 @@ def studies() -> Mapping[str, Reproduction]:
             "networks of tanh and logistic units on every multiclass data set (§4.1.2); takes minutes a seed",
             networks.DATASETS,
             networks.run,
+        ),
+        "rounded-networks": Reproduction(
+            "networks behind rounded probabilities (§7); takes minutes a seed",
+            rounded_networks.DATASETS,
+            rounded_networks.run,
         ),
         "rounded-trees": Reproduction(
             "decision trees with rounded confidences, and by labels alone (Fig. 7's text); takes minutes",
