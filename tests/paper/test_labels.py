@@ -240,7 +240,7 @@ def test_no_copy_has_more_queries_than_alpha_allows() -> None:
 def test_one_run_gives_what_a_run_for_each_budget_gives_by_then() -> None:
     """Lowd–Meek at one precision, looked at on the way and stopped: the same copies."""
     shown = target("diabetes", "binary")
-    lowd_meek = methods.Strategy("", lambda spec, budget: strategies.LowdMeek(precision=1e-6), anytime=True)
+    lowd_meek = methods.Strategy("", lambda spec, points: strategies.LowdMeek(precision=1e-6), anytime=True)
     on_the_way = list(lowd_meek.copies(shown, [10.0, 30.0], 0))
     stopped = list(replace(lowd_meek, anytime=False).copies(shown, [10.0, 30.0], 0))
     assert on_the_way[0].queries <= stopped[0].queries == 90
@@ -275,7 +275,7 @@ class Blocks:
 
 def test_a_point_within_a_request_has_a_run_of_its_own() -> None:
     """Budgets of 27, 54, 108 and 270: before the first request there is no model; 50 and 100 rows stand for 54, 108."""
-    blocks = methods.Strategy("", lambda spec, budget: Blocks(), anytime=True)
+    blocks = methods.Strategy("", lambda spec, points: Blocks(), anytime=True)
     shown = target("diabetes", "binary")
     made = list(blocks.copies(shown, [3.0, 6.0, 12.0, 30.0], 0))
     assert [copy.queries for copy in made] == [27, 50, 100, 270]

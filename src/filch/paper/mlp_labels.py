@@ -15,7 +15,7 @@ STUDY = LabelStudy(
     "k = h(d + 1) + c(h + 1), h = 20.",
     "mlp-tanh",
     ("adult-race", "blobs", "5-class", "iris", "steak", "gss", "digits"),
-    (*ours("committee", anytime=False), *retraining(network_surrogate), knockoff(network_surrogate)),
+    (*ours("committee", stops=True), *retraining(network_surrogate), knockoff(network_surrogate)),
     n_uniform=10_000,
     least=1e-4,
     printed=(

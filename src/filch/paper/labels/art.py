@@ -43,7 +43,7 @@ class Settings:
     sampling: str = "random"
 
     @classmethod
-    def of(cls, surrogate: Surrogate, spec: OracleSpec, budget: int) -> Settings:
+    def of(cls, surrogate: Surrogate, spec: OracleSpec, points: tuple[int, ...]) -> Settings:
         """Those of a target."""
         return cls(surrogate(spec))
 

@@ -63,7 +63,7 @@ class Strategy:
     name : str
         As the rows and the page call it.
     make : callable
-        From the target's public facts and the budget to the attack.
+        From the target's public facts and the points of the curve, ascending, to the attack; the last is the budget.
     anytime : bool
         Whether one run gives the whole curve.
     peer : callable, optional
@@ -74,14 +74,14 @@ class Strategy:
     """
 
     name: str
-    make: Callable[[OracleSpec, int], Any]
+    make: Callable[[OracleSpec, tuple[int, ...]], Any]
     anytime: bool = False
     peer: Callable[[Target, int, int], tuple[ExtractedModel | None, int]] | None = None
     missing: Callable[[], str | None] = lambda: None
 
     def describe(self, spec: OracleSpec, alphas: Sequence[float], count: int) -> str:
         """The attack and its hyper-parameters at the largest budget, for the settings of a cell."""
-        attack = describe(self.make(spec, math.ceil(max(alphas) * count)))
+        attack = describe(self.make(spec, tuple(math.ceil(alpha * count) for alpha in sorted(alphas))))
         return f"{attack}, {'one run' if self.anytime else 'a run for each budget'}"
 
     def copies(self, target: Target, alphas: Sequence[float], seed: int) -> Iterator[Copy]:
@@ -94,15 +94,15 @@ class Strategy:
                 model, asked = self.peer(target, most, seed)
                 yield Copy(alpha, asked, 0, 1, model, time.process_time() - started, "")
         elif self.anytime:
-            for copy in _run(oracle, self.make(oracle.spec, max(marks.values())), marks, seed):
+            for copy in _run(oracle, self.make(oracle.spec, tuple(marks.values())), marks, seed):
                 most = marks[copy.alpha]
                 if copy.outcome or (copy.model is not None and copy.queries >= _SHORT * most):
                     yield copy
                 else:
-                    yield from _run(oracle, self.make(oracle.spec, most), {copy.alpha: most}, seed)
+                    yield from _run(oracle, self.make(oracle.spec, (most,)), {copy.alpha: most}, seed)
         else:
             for alpha, most in marks.items():
-                yield from _run(oracle, self.make(oracle.spec, most), {alpha: most}, seed)
+                yield from _run(oracle, self.make(oracle.spec, (most,)), {alpha: most}, seed)
 
 
 def _run(oracle: ModelOracle, attack: Attack, marks: Mapping[float, int], seed: int) -> Iterator[Copy]:

@@ -24,19 +24,19 @@ _FIRST = 16  # rows that Lowd–Meek's first look for both classes asks
 _RETRAINING: Mapping[str, Any] = {"uniform": "uniform", "line search": "line_search", "adaptive": "adaptive"}
 
 
-def ours(name: str, *, anytime: bool = True, **parameters: Any) -> Iterator[Strategy]:
+def ours(name: str, *, stops: bool = False, **parameters: Any) -> Iterator[Strategy]:
     """The attack of a registered name; nothing where there is none.
 
     Parameters
     ----------
     name : str
-    anytime : bool, default True
-        Whether one run gives the whole curve; False for one that plans its whole budget.
+    stops : bool, default False
+        Whether it takes the points of the curve as ``stops``, at which its rounds end.
     **parameters
         Of the attack.
     """
     if name in attacks.names():
-        yield Strategy(OURS, functools.partial(_make, name, parameters), anytime)
+        yield Strategy(OURS, functools.partial(_make, name, parameters, stops), anytime=True)
 
 
 def line_searches() -> Strategy:
@@ -75,17 +75,19 @@ def kernel_surrogates(spec: OracleSpec) -> Any:
     return family("rbf-svm", "labels", OneHot(spec.space).width, spec.n_classes)
 
 
-def _make(name: str, parameters: Mapping[str, Any], spec: OracleSpec, budget: int) -> Attack:
-    return attacks.make(name, **parameters)
+def _make(name: str, parameters: Mapping[str, Any], stops: bool, spec: OracleSpec, points: tuple[int, ...]) -> Attack:
+    return attacks.make(name, **parameters, **({"stops": points} if stops else {}))
 
 
-def _retrain(strategy: Any, surrogate: Callable[[OracleSpec], Any], spec: OracleSpec, budget: int) -> Attack:
+def _retrain(
+    strategy: Any, surrogate: Callable[[OracleSpec], Any], spec: OracleSpec, points: tuple[int, ...]
+) -> Attack:
     return Retraining(
         strategy=strategy, surrogate=surrogate(spec), explore=0.0
     )  # the paper's adaptive has no uniform rows
 
 
-def _lowd_meek(spec: OracleSpec, budget: int) -> Attack:
+def _lowd_meek(spec: OracleSpec, points: tuple[int, ...]) -> Attack:
     varies = int((spec.space.high > spec.space.low).sum())
-    halvings = (budget - _FIRST - varies) // (varies + 2)
+    halvings = (points[-1] - _FIRST - varies) // (varies + 2)
     return LowdMeek(precision=2.0 ** -min(max(halvings, 2), 39), check=0)
