@@ -330,3 +330,43 @@ def test_refused_rows_are_asked_elsewhere():
 @pytest.mark.parametrize("attack", [Halfspace(precision=1e-3, batch=8), Halfspace(precision=1e-2, flips=0.05)])
 def test_the_contract_is_kept_in_batches_and_with_flips(attack):
     check_attack(attack, labels_of(target(mixed(), 0)), budget=60)
+
+
+# ── polynomial kernels ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def curved(d, degree, seed, coef0=1.0):
+    rng = np.random.default_rng(seed)
+    space = FeatureSpace.box(-rng.uniform(0, 2, d), rng.uniform(1, 3, d))
+    X = space.sample(300, rng)
+    scores = X @ rng.standard_normal(d) + X**2 @ rng.standard_normal(d) + 3 * X[:, 0] * X[:, 1]
+    model = SVC(kernel="poly", degree=degree, coef0=coef0, gamma=0.5, C=10).fit(X, scores > np.median(scores))
+    return ModelOracle(model, space, reveal="labels")
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("degree", "coef0"), [(2, 1.0), (2, 0.0), (3, 1.0)])
+def test_polynomial_kernels_are_halved_in_the_space_of_monomials(degree, coef0, seed):
+    oracle = curved(4, degree, seed, coef0)
+    run = filch.extract(oracle, attack=Halfspace(degree=degree, precision=1e-3), budget=2_000, seed=seed)
+    assert run.outcome == "verified", run.reason
+    assert f"degree {degree}" in run.reason
+    assert filch.fidelity(oracle, run.model).r_unif <= 2e-3
+    assert run.queries <= 20 * run.evidence["parameters"]
+
+
+def test_a_polynomial_over_categories():
+    space = mixed()
+    oracle = labels_of(target(space, 1))
+    run = filch.extract(oracle, attack=Halfspace(degree=2, precision=1e-2), budget=1_500)
+    assert run.outcome == "verified", run.reason
+    assert filch.fidelity(oracle, run.model).r_unif <= 0.02
+
+
+def test_a_target_that_is_no_polynomial_is_told():
+    run = filch.extract(ball(0), attack=Halfspace(degree=2), budget=3_000)
+    waves = SVC(gamma=20.0).fit(
+        rows := np.random.default_rng(0).uniform(-1, 1, (500, 2)), np.sin(6 * rows[:, 0]) * np.sin(6 * rows[:, 1]) > 0
+    )
+    run = filch.extract(ModelOracle(waves, box(2), reveal="labels"), attack=Halfspace(degree=2), budget=1_000)
+    assert run.outcome == "none_fits" and "no polynomial of degree 2" in run.reason

@@ -14,6 +14,7 @@ from filch.core.encoding import OneHot
 from filch.core.features import Categorical, FeatureSpace, Numeric
 from filch.core.oracle import ModelOracle, OracleSpec, Reply
 from filch.errors import CannotRun, UsageError
+from filch.testing import check_attack
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ def test_probabilities_are_not_needed_but_do_no_harm():
     [
         (FeatureSpace.box([0, 0], [1, 1]), ("a", "b", "c")),
         (FeatureSpace.box([0, 0], [1, 1]), None),
-        (FeatureSpace((Numeric("a", 0, 1), Categorical("b", ("x", "y")))), ("a", "b")),
+        (FeatureSpace((Numeric("a", 0, 9, integer=True), Categorical("b", ("x", "y")))), ("a", "b")),
         (FeatureSpace((Numeric("a", 0, 9, integer=True),)), ("a", "b")),
         (FeatureSpace((Numeric("a", 0, 1, step=0.1),)), ("a", "b")),
         (FeatureSpace.box([1], [1]), ("a", "b")),
@@ -191,3 +192,107 @@ def test_it_does_not_start_where_it_cannot_run():
 def test_parameters_out_of_range_are_refused(parameters):
     with pytest.raises(UsageError):
         LowdMeek(**parameters)
+
+
+# ── categories and steps ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def mixed():
+    numbers = (Numeric("n", 18, 90), Numeric("sum", -5.0, 1e4), Numeric("hours", 0, 99, integer=True))
+    return FeatureSpace((*numbers, *(Categorical(f"c{j}", tuple("abcde")[: 2 + j]) for j in range(4))))
+
+
+@dataclass(frozen=True)
+class MixedPlane(Plane):
+    """The same over raw rows."""
+
+    def predict(self, rows):
+        coded = self.space.encode(rows)
+        return self.classes_[(OneHot(self.space).encode(coded) @ np.array(self.w) + self.bias > 0).astype(int)]
+
+
+def mixed_plane(space, seed, strength=1.0):
+    rng, view = np.random.default_rng(seed), OneHot(space)
+    w = rng.standard_normal(view.width)
+    w[[view.starts[column] for column in np.flatnonzero(space.grid == 0)]] /= strength
+    scores = view.encode(space.sample(4_000, rng)) @ w
+    return MixedPlane(space, tuple(w), float(-np.median(scores)))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_categories_and_steps_are_made_up_for_by_numbers(seed):
+    target = mixed_plane(mixed(), seed)
+    run = filch.extract(labels_of(target), attack=LowdMeek(), budget=5_000, seed=seed)
+    assert run.outcome == "verified", run.reason
+    assert filch.fidelity(labels_of(target), run.model).r_unif <= 1e-3
+    if not run.evidence["of these only bounds"]:  # the same weights up to scale
+        ours = run.model.canonical()
+        view = OneHot(target.space)
+        told = filch.models.LogisticModel(target.space, ("a", "b"), np.array([target.w]), np.array([target.bias]))
+        theirs = told.canonical()
+        off = direction(ours.coef_[0], ours.intercept_[0]) - direction(theirs.coef_[0], theirs.intercept_[0])
+        assert np.abs(off).max() < 1e-4
+        assert run.queries < 2_000 and run.evidence["categories and steps searched"] == view.free - 2
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_weights_that_no_number_makes_up_for_are_put_where_labels_want_them(seed):
+    target = mixed_plane(mixed(), seed, strength=20.0)
+    run = filch.extract(labels_of(target), attack=LowdMeek(), budget=20_000, seed=seed)
+    assert run.outcome in ("verified", "approximate", "budget_spent"), run.reason
+    if run.outcome == "verified":
+        assert filch.fidelity(labels_of(target), run.model).r_unif <= 0.1
+    else:
+        assert "bounds" in run.reason or "no line" in run.reason
+
+
+@pytest.mark.parametrize("degree", [1, 2])
+def test_the_contract_is_kept_over_categories(degree):
+    check_attack(LowdMeek(degree=degree, precision=1e-3), labels_of(mixed_plane(mixed(), 0)), budget=60)
+
+
+# ── polynomial kernels ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def curved(d, degree, seed, coef0=1.0):
+    rng = np.random.default_rng(seed)
+    space = FeatureSpace.box(-rng.uniform(0, 2, d), rng.uniform(1, 3, d))
+    X = space.sample(300, rng)
+    scores = X @ rng.standard_normal(d) + X**2 @ rng.standard_normal(d) + 3 * X[:, 0] * X[:, 1]
+    model = SVC(kernel="poly", degree=degree, coef0=coef0, gamma=0.5, C=10).fit(X, scores > np.median(scores))
+    return ModelOracle(model, space, reveal="labels")
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("degree", "coef0"), [(2, 1.0), (2, 0.0), (3, 1.0), (3, 0.0)])
+def test_polynomial_kernels_are_linear_in_their_monomials(degree, coef0, seed):
+    oracle = curved(4, degree, seed, coef0)
+    run = filch.extract(oracle, attack=LowdMeek(degree=degree), budget=5_000, seed=seed)
+    assert run.outcome == "verified", run.reason
+    assert filch.fidelity(oracle, run.model).r_unif <= 1e-3
+    weights = run.evidence["weights"]
+    assert run.queries <= 22 * (1.15 * weights + 4) + 64
+    assert run.requests <= 40  # lockstep
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_plane_is_a_polynomial_too(seed):
+    target = plane(4, seed)
+    run = filch.extract(labels_of(target), attack=LowdMeek(degree=2), budget=5_000, seed=seed)
+    assert run.outcome == "verified", run.reason
+    assert filch.fidelity(labels_of(target), run.model).r_unif <= 1e-3
+
+
+def test_a_target_of_another_kind_is_no_polynomial():
+    X = np.random.default_rng(0).uniform(-1, 1, (400, 3))
+    model = SVC(gamma=20.0).fit(X, np.sin(6 * X[:, 0]) * np.sin(6 * X[:, 1]) > 0)
+    oracle = ModelOracle(model, FeatureSpace.box([-1, -1, -1], [1, 1, 1]), reveal="labels")
+    run = filch.extract(oracle, attack=LowdMeek(degree=2), budget=2_000)
+    assert run.outcome == "class_mismatch" and "no" in run.reason
+
+
+def test_a_polynomial_of_one_class_ends_as_a_constant():
+    target = Plane(FeatureSpace.box([-1] * 3, [1] * 3), (0.1, 0.1, 0.1), 5.0)
+    run = filch.extract(labels_of(target), attack=LowdMeek(degree=2), budget=100)
+    assert (run.outcome, run.queries) == ("budget_spent", 100) and "only one class" in run.reason
+    assert set(run.model.predict(target.space.sample(50, np.random.default_rng(0)))) == {"yes"}

@@ -11,14 +11,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
+from filch.attacks.linear.curves import Crossings
 from filch.attacks.linear.design import Design
 from filch.attacks.linear.halver import Goal, Halver
+from filch.attacks.linear.halving import Halving
 from filch.core.answers import Answers
 from filch.core.attack import Outcome, Steps
 from filch.core.oracle import OracleSpec
 from filch.errors import BudgetSpent, UsageError
+from filch.models.logistic import LogisticModel
+from filch.models.polynomial import Monomials
 
+Floats = npt.NDArray[np.float64]
 _WIDEST = 2_000  # unknowns: a square matrix of them is worked on for each query
 
 
@@ -39,6 +45,9 @@ class Halfspace:
     check : int, default 8
         Further rows that the fit is held against, twice; four times as many where labels are flipped. 0 leaves the
         outcome unverified.
+    degree : int, default 1
+        Of the polynomial whose sign is the label: 1 for linear models, 2 or 3 for quadratic and cubic kernels, whatever
+        their γ and constant; the weights then are those of all monomials (`filch.models.polynomial.Monomials`).
 
     Raises
     ------
@@ -66,12 +75,13 @@ class Halfspace:
     batch: int = 1
     most: int = 100
     check: int = 8
+    degree: int = 1
 
     def __post_init__(self) -> None:
         if not 1e-12 <= self.precision < 1.0 or not 0.0 <= (self.flips or 0.0) < 0.4:
             raise UsageError("Halfspace takes a precision from 1e-12 to below 1, and flips from 0 to below 0.4")
-        if self.batch < 1 or self.most < 1 or self.check < 0:
-            raise UsageError("Halfspace takes batch ≥ 1, most ≥ 1 and check ≥ 0")
+        if min(self.batch, self.most, self.degree) < 1 or self.check < 0:
+            raise UsageError("Halfspace takes batch ≥ 1, most ≥ 1, degree ≥ 1 and check ≥ 0")
 
     def needs(self, spec: OracleSpec) -> str | None:
         """Two classes, a feature that varies, and no more unknowns than one matrix holds."""
@@ -80,12 +90,15 @@ class Halfspace:
         size = Design(spec.space).size
         if size == 1:
             return "no feature varies: widen the ranges"
-        return f'it takes up to {_WIDEST:,} unknowns: try "lowd-meek" or "retraining"' if size > _WIDEST else None
+        size = Monomials.count(size - 1, self.degree)
+        return (
+            f'it takes up to {_WIDEST:,} weights, and here are {size:,}: try "retraining"' if size > _WIDEST else None
+        )
 
     def steps(self, spec: OracleSpec, rng: np.random.Generator, *, budget: int, known: Answers) -> Steps:
         """Halve until the weights are known to the precision; hold the fit against further rows."""
         goal = Goal(self.precision, self.flips, self.batch, self.most, self.check)
-        halver = Halver(goal, spec, Design(spec.space), rng)
+        halver = self._halver(goal, spec, rng)
         halver.hear(known)
         try:
             return (yield from halver.steps())
@@ -96,3 +109,17 @@ class Halfspace:
             if halver.single:
                 reason = f"only one class was seen in {len(halver.labels):,} rows"
             return halver.finding(Outcome.BUDGET_SPENT, reason)
+
+    def _halver(self, goal: Goal, spec: OracleSpec, rng: np.random.Generator) -> Halver:
+        """Over the encoded columns, or over their monomials."""
+        classes = spec.classes or ()
+        if self.degree > 1:
+            view = Monomials(spec.space, self.degree)
+            kind = f"polynomial of degree {self.degree}"
+            return Halver(goal, spec, view, Crossings(view), lambda weights: view.model(weights, classes), kind, rng)
+        design = Design(spec.space)
+
+        def made(weights: Floats) -> LogisticModel:
+            return design.model(np.column_stack([np.zeros_like(weights), weights]), "logistic", classes)
+
+        return Halver(goal, spec, design, Halving(design), made, "linear model", rng)

@@ -17,6 +17,7 @@ from filch.models.kernel import KernelModel
 from filch.models.logistic import LogisticModel
 from filch.models.logistic_missing import MissingLogisticModel
 from filch.models.perceptron import PerceptronModel
+from filch.models.polynomial import PolynomialModel
 from filch.models.trees.boxes import BoxesModel
 from filch.models.trees.tree import TreeModel
 
@@ -28,6 +29,7 @@ __all__ = [
     "LogisticModel",
     "MissingLogisticModel",
     "PerceptronModel",
+    "PolynomialModel",
     "TreeModel",
     "load",
 ]
@@ -40,6 +42,7 @@ _KINDS: Mapping[str, Callable[[files.Stored], ExtractedModel]] = {
     "logistic-missing": MissingLogisticModel.stored,
     "kernel": KernelModel.stored,
     "perceptron": PerceptronModel.stored,
+    "polynomial": PolynomialModel.stored,
     "tree": TreeModel.stored,
 }
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from filch.attacks.linear.design import Design
 from filch.attacks.linear.halfspaces import LabelBelief
-from filch.attacks.linear.halving import Halving
-from filch.core.features import Rows
+from filch.core.features import FeatureSpace, Rows
 
 Floats = npt.NDArray[np.float64]
 _POOL, _POOL_DISCRETE = 4, 24  # directions of which the best row is asked
@@ -21,13 +20,44 @@ _TELLS = 0.01  # of a variance: a label that takes less is as good as known
 _FINE = 0.3  # of the precision: scores known so well need no further row
 
 
+class View(Protocol):
+    """Turns rows into what scores are linear in."""
+
+    @property
+    def space(self) -> FeatureSpace:
+        """The raw columns."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """The number of weights, the bias among them."""
+        ...
+
+    def matrix(self, rows: Rows) -> Floats:
+        """The view of rows, of shape (n, size); the last column is ones."""
+        ...
+
+
+class Boundary(Protocol):
+    """Makes rows close to boundaries: `filch.attacks.linear.halving.Halving`, or `.curves.Crossings`."""
+
+    def rows(self, mean: Floats, ways: Floats, deviation: float, rng: np.random.Generator) -> Rows:
+        """Rows with a score near 0 under ``mean`` that lie far out along ``ways``."""
+        ...
+
+    def near(self, rows: Rows, mean: Floats, deviation: float) -> Rows:
+        """Rows moved towards the boundary of ``mean``."""
+        ...
+
+
 @dataclass(eq=False)
 class Asking:
     """Chooses rows.
 
     Parameters
     ----------
-    design : Design
+    design : View
+    boundary : Boundary
     matrix : (n, p)
         Design rows of uniform rows, which stand for the space.
     metric : (p,)
@@ -38,7 +68,8 @@ class Asking:
     draws : Generator
     """
 
-    design: Design
+    design: View
+    boundary: Boundary
     matrix: Floats
     metric: Floats
     precision: float
@@ -49,7 +80,6 @@ class Asking:
 
     def __post_init__(self) -> None:
         self.space = self.design.space
-        self.halving = Halving(self.design)
         self.pool = _POOL_DISCRETE if (self.space.grid > 0)[self.space.high > self.space.low].any() else _POOL
 
     def new(self, rows: Rows) -> npt.NDArray[np.bool_]:
@@ -84,10 +114,10 @@ class Asking:
             ways = self.draws.standard_normal((self.pool, self.design.size)) @ belief.root.T
             best: tuple[float, Rows] | None = None
             for _ in range(2):
-                rows = self.halving.rows(belief.mean, ways, deviation, self.draws)
+                rows = self.boundary.rows(belief.mean, ways, deviation, self.draws)
                 if number:  # the far ends of the boundary are asked already
                     inside = self.space.sample(_INSIDE, self.draws)
-                    rows = np.concatenate([rows, inside, self.halving.near(inside, belief.mean, deviation)])
+                    rows = np.concatenate([rows, inside, self.boundary.near(inside, belief.mean, deviation)])
                 matrix = self.design.matrix(rows)
                 tells = belief.deviation(matrix) > fine
                 tells &= belief.worth(belief.margins(matrix)) > _TELLS
@@ -104,8 +134,7 @@ class Asking:
     def anywhere(self) -> Rows | None:
         """A row that was not asked yet: uniform, or a corner, where scores are largest."""
         rows = self.space.sample(2 * _TRIES, self.draws)
-        most = np.where(self.space.categorical, self.space.sizes, 2)
-        ends = np.floor(self.draws.random(rows.shape) * most).astype(np.int64)
-        rows[::2] = self.halving.values[np.arange(rows.shape[1]), ends][::2]
+        ends = np.where(self.draws.random(rows.shape) < 0.5, self.space.low, self.space.snap(self.space.high[None]))
+        rows[::2] = np.where(self.space.categorical, rows, ends)[::2]
         rows = self.draws.permutation(rows)
         return next((row for row in rows if row.tobytes() not in self.asked), None)

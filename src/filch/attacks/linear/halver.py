@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,9 +10,8 @@ import numpy.typing as npt
 from scipy.special import ndtr
 from scipy.stats import binom
 
-from filch.attacks.linear.asking import Asking
+from filch.attacks.linear.asking import Asking, Boundary, View
 from filch.attacks.linear.contradiction import separate
-from filch.attacks.linear.design import Design
 from filch.attacks.linear.halfspaces import LabelBelief
 from filch.core.answers import Answers
 from filch.core.attack import Ask, Finding, Outcome, Steps
@@ -54,7 +53,12 @@ class Halver:
 
     goal: Goal
     spec: OracleSpec
-    design: Design
+    design: View
+    boundary: Boundary
+    made: Callable[[Floats], ExtractedModel]
+    """Makes the model of weights (p,)."""
+    kind: str
+    """What the target is held to be: "linear model"."""
     rng: np.random.Generator
     heard: list[Rows] = field(default_factory=list)
     labels: list[bool] = field(default_factory=list)
@@ -82,7 +86,8 @@ class Halver:
         self.flips = _GUESS if self.goal.flips is None else self.goal.flips
         self.belief = self.fresh()
         draws = child(self.rng, "rows")
-        self.asking = Asking(self.design, self.matrix, self.metric, self.goal.precision, self.goal.batch, draws)
+        wishes = self.matrix, self.metric, self.goal.precision, self.goal.batch, draws
+        self.asking = Asking(self.design, self.boundary, *wishes)
         steps = np.where(space.grid > 0, (space.high - space.low) / np.where(space.grid > 0, space.grid, 1.0), 0.0)
         varies = space.high > space.low
         self.discrete = bool((space.grid > 0)[varies].any())
@@ -245,7 +250,7 @@ class Halver:
         off = int(((self.design.matrix(answers.rows) @ self.belief.mean > 0) != (answers.labels == 1)).sum())
         self.flips = min((off + 0.5) / (count + 1.0), 0.4)
         if off > _HOPELESS * count:
-            self.hopeless = f"{off} of {count} labels that a linear model makes certain are others"
+            self.hopeless = f"{off} of {count} labels that a {self.kind} makes certain are others"
             return
         told, self.belief = self.belief.rows, self.fresh()
         for x, label in zip(told, self.labels, strict=True):
@@ -263,8 +268,7 @@ class Halver:
         if self.single:
             weights = np.zeros_like(weights)
             weights[-1] = 1.0 if self.labels[0] else -1.0
-        both = np.column_stack([np.zeros_like(weights), weights])
-        return self.design.model(both, "logistic", self.spec.classes or ())
+        return self.made(weights)
 
     @property
     def mean(self) -> Floats:
@@ -284,6 +288,11 @@ class Halver:
     def told(self) -> str:
         """How the fit fared on further rows, for a person."""
         return f"{self.agreed} of {self.checked} further rows beside the boundary agree"
+
+    @property
+    def other(self) -> str:
+        """What the target is if it is not of that kind."""
+        return "the target is not linear" if self.kind == "linear model" else f"the target is no {self.kind}"
 
     def evidence(self) -> dict[str, object]:
         """Numbers behind the outcome."""
@@ -308,25 +317,25 @@ class Halver:
             reason = f"only one class was seen in {heard:,} rows, so the model is a constant"
             return self.finding(Outcome.APPROXIMATE, reason if heard else "no row was answered")
         if self.proof:
-            reason = f"no linear model gives the labels of these {len(self.proof)} rows: the target is not linear, or"
+            reason = f"no {self.kind} gives the labels of these {len(self.proof)} rows: {self.other}, or"
             return self.finding(Outcome.NONE_FITS, f"{reason} labels are flipped (flips=None estimates how many)")
         if self.hopeless:
-            return self.finding(Outcome.NONE_FITS, f"{self.hopeless}: the target is not linear")
+            return self.finding(Outcome.NONE_FITS, f"{self.hopeless}: {self.other}")
         if not self.goal.check:
             reason = "the hyperplane was not held against further rows (check=0)"
             return self.finding(Outcome.UNVERIFIED, reason)
         if not flips and len(self.asking.asked) >= self.rows and not self.contradicted:
-            return self.finding(Outcome.VERIFIED, f"all {heard} rows of the space were asked: a linear model")
+            return self.finding(Outcome.VERIFIED, f"all {heard} rows of the space were asked: a {self.kind}")
         if not self.checked or (flips and self.checked < self.goal.check):
             reason = f"{self.told}: too few labels were certain to check more"
             return self.finding(Outcome.UNVERIFIED, reason)
         if self.checked - self.agreed > self.allowed:
             outcome = Outcome.NONE_FITS if flips else Outcome.CLASS_MISMATCH
-            return self.finding(outcome, f"{self.told}: the target is not linear, or more labels are flipped")
+            return self.finding(outcome, f"{self.told}: {self.other}, or more labels are flipped")
         if self.paid >= self.goal.most * self.design.size and not self.known:
             reason = f"{self.told}, but {self.goal.most} rows a parameter did not reach the precision"
             return self.finding(Outcome.NO_CONVERGENCE, reason)
-        return self.finding(Outcome.VERIFIED, f"{self.told}: a linear model")
+        return self.finding(Outcome.VERIFIED, f"{self.told}: a {self.kind}")
 
     def finding(self, outcome: Outcome, reason: str) -> Finding:
         """The best model, with an outcome and its evidence."""
