@@ -24,13 +24,13 @@ from filch.core.encoding import OneHot
 from filch.core.oracle import ModelOracle
 from filch.errors import BudgetSpent, DataError, UsageError
 from filch.models.logistic import LogisticModel
-from filch.paper import Spread, figure4
+from filch.paper import Spread, figure4, figure5, figure6, mlp_labels
 from filch.paper.compare import unknowns
 from filch.paper.curves import Curve, draw
 from filch.paper.labels import art, cells, measure, methods, strategies
 from filch.paper.labels.cells import Cell, run_cells
 from filch.paper.labels.limits import cap_angle, kernel_spectrum, leftover_angle, limit
-from filch.paper.labels.page import EVERY, LIMIT
+from filch.paper.labels.page import EVERY, LIMIT, TYPICAL
 from filch.paper.targets import target
 from tests.report.test_page import Page
 
@@ -358,6 +358,33 @@ def test_a_limit_is_drawn_down_to_the_axis_end_and_named_there() -> None:
         draw([replace(curve, points=[(1, 1e-9)])], title="T", across="n", ticks=[1, 100], least=1e-6).count("<path")
         == 0
     )
+
+
+@pytest.mark.parametrize(
+    ("study", "data", "alphas", "count"),
+    [
+        (figure5.STUDY, "iris", [1.0, 10.0], 15),
+        (figure6.STUDY, "moons", [2.0, 20.0], 3),
+        (mlp_labels.STUDY, "iris", [0.1, 0.3], 163),
+    ],
+)
+def test_every_study_runs_all_its_strategies(study, data: str, alphas: list[float], count: int) -> None:
+    table = study.run([0], datasets=[data], alphas=alphas, n_uniform=5_000)
+    rows = {(row.method, row.extra["α"].median): row for row in table.rows if "α" in row.extra}
+    names = [strategy.name for strategy in study.strategies if strategy.missing() is None]
+    limits = {method for method, _ in rows} - set(names)
+    assert limits == {LIMIT if study is figure5.STUDY else TYPICAL}
+    for name in names:
+        few, many = (rows[name, alpha] for alpha in alphas)
+        assert few.unknowns == count and many.queries.worst <= math.ceil(alphas[1] * count)
+        assert few.r_test is not None and many.r_unif is not None
+    assert table.gallery is not None and "The paper prints: " in table.gallery.intro
+
+
+def test_halving_reaches_a_hundredth_with_seven_queries_for_each_unknown() -> None:
+    table = figure4.run(range(5), datasets=["diabetes"], alphas=[7.0], strategies=["filch"], n_uniform=100_000)
+    row = table.rows[0]
+    assert row.method == "filch" and row.r_unif is not None and row.r_unif.median <= 1e-2
 
 
 @pytest.mark.parametrize(
