@@ -40,7 +40,7 @@ def svm(X, y, **options) -> ModelOracle:
 
 def test_the_posterior_of_two_labels_is_the_truncated_normal() -> None:
     """Mean and evidence of a bivariate normal cut to a quadrant, where both have a closed form."""
-    kernel = Kernel(gamma=0.5, noise=0.0, bias=0.5)
+    kernel = Kernel(gamma=0.5, bias=0.5)
     rows, signs = np.array([[0.0], [0.7]]), np.array([1.0, -1.0])
     found = Posterior.of(kernel, rows, signs, sweeps=200)
     covariance = kernel.between(rows, rows)
@@ -195,13 +195,13 @@ class Flipping(SVC):
         return np.where(flip, 1 - super().predict(X), super().predict(X))
 
 
-def test_noisy_labels_are_put_down_to_noise() -> None:
+def test_flipped_labels_are_put_down_to_noise() -> None:
     X, y = MOONS
     oracle = labels(Flipping().fit(X, y), X)
     run = filch.extract(oracle, KernelLabels(goal=0), budget=400)
     clean = SVC().fit(X, y)
     rows = oracle.spec.space.sample(4_000, np.random.default_rng(3))
-    assert run.evidence["noise"] > 1e-3
+    assert run.evidence["noise"] >= 1e-2
     assert (run.model.predict(rows) != clean.predict(rows)).mean() < 0.05
 
 

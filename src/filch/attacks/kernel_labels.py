@@ -2,8 +2,8 @@
 
 An SVM's label is the sign of a sum of Gaussians. Many such sums are likely at first, as a Gaussian process tells; each
 label cuts some of them away (`filch.attacks.gaussian.posterior`). Rows are asked where the mean of what is left is 0
-and its variance is greatest, so that a label tells nearly one bit; γ, and how noisy labels are, is what makes the
-answers likeliest. The copy is the mean, which is a sum of Gaussians, too, at the rows that were asked.
+and its variance is greatest, so that a label tells nearly one bit; γ, the columns' scales and the noise of labels are
+what makes the answers likeliest. The copy is the mean, which is a sum of Gaussians, too, at the rows that were asked.
 
 Queries: the whole budget, or until the posterior expects no more than ``goal`` of uniform rows to be labelled
 otherwise, at most ``most``. Requests: each asks ``share`` as many rows as all before it. ``check`` further uniform rows
@@ -22,7 +22,7 @@ from scipy import stats
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from filch.attacks.gaussian.choose import abroad, unseen, zeros
-from filch.attacks.gaussian.posterior import Kernel, Posterior, likeliest
+from filch.attacks.gaussian.posterior import Kernel, Posterior, likeliest, tuned
 from filch.core.answers import Answers
 from filch.core.attack import Ask, Finding, Outcome, Steps, overheard
 from filch.core.encoding import OneHot
@@ -38,6 +38,8 @@ _LOOK = 4_096  # rows after which the search for a second class ends
 _EDGES, _EVERY = 0.5, 4  # share of segments' ends that lie at the ends of ranges, in each fourth round
 _ENDS, _CANDIDATES = 600, 150  # rows between which segments run, and segments to choose from, at least
 _AGAIN = 1.4  # γ is looked at anew at so many times the answers
+_TUNED = 1_000  # answers up to which each column's scale is looked at, too
+_EACH = 8  # answers for each column, below which they have one scale
 _GRID = 2.0 ** np.arange(-5, 4)  # of γ, in units of one over the mean squared distance
 _HOPELESS = 10.0  # how much less evidence gives a view up
 _EXPECT = 1_000  # uniform rows on which the posterior tells what it expects
@@ -193,6 +195,7 @@ class _Learner:
         if not self.both or (self.best is not None and len(self.best.rows) == len(self.heard)):
             return
         rows, signs = self.view.encode(self.heard.rows), self.signs
+        groups = np.repeat(np.arange(len(self.spec.space)), self.view.widths)
         with threadpool_limits(1):
             if not self.views:
                 grids = [[Posterior.of(kernel, rows, signs) for kernel in grid] for grid in self.kernels()]
@@ -200,6 +203,8 @@ class _Learner:
             elif len(rows) >= _AGAIN * self.looked:
                 again = [Posterior.of(found.kernel, rows, signs, found.sites) for found in self.views]
                 self.views = [likeliest(found, signs, steps=2) for found in again]
+                if _EACH * len(self.spec.space) <= len(rows) <= _TUNED:
+                    self.views = [tuned(found, signs, groups) for found in self.views]
             else:
                 assert self.best is not None
                 self.best = Posterior.of(self.best.kernel, rows, signs, self.best.sites)

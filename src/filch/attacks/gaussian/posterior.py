@@ -12,13 +12,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import linalg
+from scipy import linalg, optimize
 from scipy.special import log_ndtr, ndtr
 
 Floats = npt.NDArray[np.float64]
 _START, _LEAST, _MOST = 1e-3, 1e-6, 1e8  # precisions of a stand-in: at first, where it says nothing, where it is exact
 _SHARE = 0.7  # of the way to its new stand-ins that a sweep goes, lest all of them overshoot together
 _STILL = 0.01  # deviations by which a mean still moves when the sweeps end
+_APART = 0.25  # by how much the logarithms of columns' scales differ, as far as is known before
+_NOISE = 1e-6, 1e-4, 1e-3, 1e-2, 0.1, 0.3, 1.0, 3.0  # variances that are tried
 _BLOCK = 4_000_000  # kernel values held at once
 
 
@@ -190,12 +192,13 @@ class Posterior:
         return wrong
 
     def spread(self, rows: Floats, count: int) -> npt.NDArray[np.int64]:
-        """Of rows where the mean is 0, those that vary most, each after the labels of those before it."""
+        """Of rows where the mean is nearly 0, those that vary most, each after the labels of those before it."""
         shrunk = self.shrinking(rows)
         left = self.kernel.between(rows, rows) - shrunk.T @ shrunk
+        near = np.exp(-0.5 * self.mean(rows) ** 2 / np.maximum(left.diagonal(), 1e-14))
         chosen: list[int] = []
         for _ in range(min(count, len(rows))):
-            variance = left.diagonal().copy()
+            variance = left.diagonal() * near
             variance[chosen] = -np.inf
             best = int(variance.argmax())
             chosen.append(best)
@@ -207,15 +210,72 @@ class Posterior:
         """The posterior of the same labels under another kernel."""
         return Posterior.of(kernel, self.rows, signs, self.sites)
 
+    def slopes(self) -> tuple[Floats, float]:
+        """How the evidence of an RBF kernel grows with the logarithms of each column's scale, and of the bias."""
+        kernel, rows = self.kernel, self.rows
+        inverse = linalg.lapack.dpotri(self.factor, lower=1)[0]
+        inverse += np.tril(inverse, -1).T
+        pulls = np.outer(self.weights, self.weights) - self.root[:, None] * inverse * self.root
+        bias = 0.5 * kernel.bias * float(pulls.sum())
+        pulls *= kernel.between(rows, rows) - kernel.bias
+        scaled = rows if kernel.scale is None else rows * kernel.scale
+        apart = (scaled**2 * pulls.sum(axis=1)[:, None]).sum(axis=0) - ((pulls @ scaled) * scaled).sum(axis=0)
+        return -2.0 * kernel.gamma * apart, bias
+
+
+def tuned(found: Posterior, signs: Floats, groups: npt.NDArray[np.int64], evaluations: int = 12) -> Posterior:
+    """Move γ, the bias and the columns' scales to where labels are likeliest, scales held together by a prior.
+
+    Parameters
+    ----------
+    found : Posterior
+    signs : (n,)
+    groups : (width,) int
+        Encoded columns of one group have one scale.
+    evaluations : int
+    """
+    kernel, count = found.kernel, int(groups.max()) + 1
+    scale = np.ones(len(groups)) if kernel.scale is None else kernel.scale
+    best, sites = found, found.sites
+
+    def value(at: Floats) -> tuple[float, Floats]:
+        nonlocal best, sites
+        own = at[2:] - at[2:].mean()
+        moved = replace(
+            kernel,
+            gamma=kernel.gamma * np.exp(2.0 * at[0]),
+            bias=kernel.bias * np.exp(at[1]),
+            scale=scale * np.exp(own)[groups],
+        )
+        other = Posterior.of(moved, found.rows, signs, sites)
+        sites = other.sites
+        if other.evidence > best.evidence:
+            best = other
+        columns, bias = other.slopes()
+        each = np.bincount(groups, weights=columns, minlength=count)
+        each = each - each.mean() - own / _APART**2
+        lifted = np.log(moved.bias)
+        score = other.evidence - 0.5 * float(own @ own) / _APART**2 - 0.5 * float(lifted**2)
+        return -score, -np.array([columns.sum(), bias - lifted, *each])
+
+    optimize.minimize(value, np.zeros(count + 2), jac=True, method="L-BFGS-B", options={"maxfun": evaluations})
+    return best
+
 
 def likeliest(found: Posterior, signs: Floats, *, steps: int = 1, ratio: float = 2.0**0.5) -> Posterior:
     """Move γ and the noise, in turn, while the evidence grows; at most ``steps`` each way."""
-    for name, factor in (("gamma", ratio), ("gamma", 1 / ratio), ("noise", 10.0), ("noise", 0.1)):
+    for factor in (ratio, 1 / ratio):
         for _ in range(steps):
-            value = getattr(found.kernel, name) * factor
-            if name == "noise" and not 1e-6 <= value <= 10.0:
+            other = found.under(replace(found.kernel, gamma=found.kernel.gamma * factor), signs)
+            if not other.evidence > found.evidence:
                 break
-            other = found.under(replace(found.kernel, **{name: value}), signs)
+            found = other
+    for way in (1, -1):
+        for _ in range(steps):
+            place = _NOISE.index(found.kernel.noise) + way
+            if not 0 <= place < len(_NOISE):
+                break
+            other = found.under(replace(found.kernel, noise=_NOISE[place]), signs)
             if not other.evidence > found.evidence:
                 break
             found = other
