@@ -54,6 +54,9 @@ class Lines:
     uncertain: int = field(init=False, default=0)
     """Searches that ended without a clear answer: refused rows, answers that contradict each other."""
 
+    asked: dict[bytes, dict[float, int]] = field(init=False, default_factory=dict)
+    """What was asked along lines that were searched: ids by place."""
+
     kinds: dict[int, dict[int, int]] = field(init=False)
     """Of each categorical column, a number for each category; two that no split has parted so far have the same."""
 
@@ -95,6 +98,10 @@ class Lines:
         (column,) = pair.columns.tolist()
         if column in region.open:
             return (yield from self._groups(region, pair, column))
+        line = pair.x.copy()
+        line[column] = np.nan
+        known = self.asked.setdefault(line.tobytes() + bytes([column % 256]), {})
+        yield from self._resume(region, pair, column, known)
         while True:
             place = self._between(column, float(pair.x[column]), float(pair.y[column]))
             if place is None:
@@ -107,6 +114,7 @@ class Lines:
                 if found == REFUSED:
                     self.uncertain += 1
                     break
+            known[float(middle[column])] = found
             if found == pair.a:
                 pair.x = middle
             else:
@@ -114,6 +122,21 @@ class Lines:
         low, high = sorted((float(pair.x[column]), float(pair.y[column])))
         self.rounds.learn(column, low, high)
         return Cut(column, low, high)
+
+    def _resume(self, region: Region, pair: Pair, column: int, known: dict[float, int]) -> Step:
+        """Narrow a pair to what is known along its line, if that was searched before."""
+        x, y = float(pair.x[column]), float(pair.y[column])
+        moved = False
+        for place in sorted((p for p in known if min(x, y) < p < max(x, y)), reverse=x > y):
+            row = pair.x.copy()
+            row[column] = place
+            moved = True
+            if known[place] != pair.a:
+                pair.y, pair.b = row, known[place]
+                break
+            pair.x = row
+        if moved:
+            yield from self._ask(region, np.array([pair.x, pair.y]))  # nothing new: the region takes note of them
 
     def _between(self, column: int, x: float, y: float) -> float | None:
         """Where to ask between two values; None if they are as close as the precision."""
@@ -170,7 +193,7 @@ class Lines:
         """Turn a pair whose crossing does nothing at a corner into a pair beside a split above it.
 
         False, and the pair is as it was or moved along, if there is none: crossing a split above changes the ids of
-        both rows; if that of one stays, it is another leaf's by chance.
+        both rows; if that of one stays to the end, it is another leaf's by chance.
         """
         (crossed,) = pair.columns.tolist()
         values = float(pair.x[crossed]), float(pair.y[crossed])
@@ -184,7 +207,7 @@ class Lines:
         while True:
             columns = np.flatnonzero((pair.x != still) & ~np.isnan(still))
             columns = columns[columns != crossed]
-            if not len(columns) or (len(columns) == 1 and told[0] in (pair.a, pair.b, REFUSED)):
+            if not len(columns) or told[0] == REFUSED:
                 return False
             middle = pair.x.copy()
             if len(columns) > 1:
@@ -206,6 +229,8 @@ class Lines:
                 pair.x, pair.y = middle.copy(), middle.copy()
                 pair.x[crossed], pair.y[crossed] = values
                 pair.a, pair.b = a, b
+        if told[0] in (pair.a, pair.b):
+            return False
         end = still.copy()
         end[crossed] = values[0]
         pair.y, pair.b = end, told[0]

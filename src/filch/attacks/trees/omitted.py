@@ -56,7 +56,7 @@ class Omitted:
     def search(self, root: Region) -> Step:
         """Ask the splits side by side; those of a feature that was split above follow once that one is known."""
         pending = [_Doubt(region, list(range(len(region.parts)))) for region in _first(root, set())]
-        shared = Counter(self._plain(region.node) for region in _all_ends(root) if region.node is not None)
+        shared = Counter(self._plain(region.node) for region in root.uncut() if region.node is not None)
         while pending:
             for doubt in pending:
                 self._prepare(doubt)
@@ -174,16 +174,4 @@ def _first(root: Region, above: set[int], only: int | None = None) -> list[Regio
             if column not in seen and only in (None, column):
                 found.append(region)
             stack.extend((part, seen | {column}) for part in region.parts)
-    return found
-
-
-def _all_ends(root: Region) -> list[Region]:
-    stack, found = [root], []
-    while stack:
-        region = stack.pop()
-        if region.below is not None:
-            stack.append(region.below)
-        elif region.cut is None:
-            found.append(region)
-        stack.extend(region.parts)
     return found

@@ -70,6 +70,8 @@ class Region:
         The categories left, of each categorical column.
     given : (d,) bool
         The features that queries give; the others are omitted.
+    flip : (d,) bool
+        The numeric columns whose high end the first corner takes: it stays where it is as the box is cut.
     depth : int
     rows : list of (d,)
         Rows answered in here, with ``ids``.
@@ -94,6 +96,7 @@ class Region:
     high: Rows
     open: dict[int, tuple[int, ...]]
     given: npt.NDArray[np.bool_]
+    flip: npt.NDArray[np.bool_]
     depth: int = 0
     rows: list[Rows] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
@@ -111,7 +114,7 @@ class Region:
     def whole(cls, space: FeatureSpace, given: npt.NDArray[np.bool_]) -> Region:
         """The whole space."""
         codes = {int(j): tuple(range(int(space.sizes[j]))) for j in np.flatnonzero(space.categorical)}
-        return cls(space.low.copy(), space.high.copy(), codes, given)
+        return cls(space.low.copy(), space.high.copy(), codes, given, np.zeros(len(space), dtype=bool))
 
     @property
     def dead(self) -> bool:
@@ -120,7 +123,7 @@ class Region:
 
     def corner(self, number: int, given: npt.NDArray[np.bool_] | None = None) -> Rows:
         """A corner of the box: numbers low or high by parity, categories in turn; features not given are omitted."""
-        row = np.where(number % 2, self.high, self.low)
+        row = np.where(self.flip ^ bool(number % 2), self.high, self.low)
         for column, codes in self.open.items():
             row[column] = codes[number % len(codes)]
         row[~(self.given if given is None else given)] = np.nan
@@ -195,8 +198,37 @@ class Region:
                 rows[: len(values), column] = values
         return rows
 
-    def divide(self, cut: Cut) -> list[Region]:
-        """The parts on the sides of a cut; each takes the rows that lie in it."""
+    def uncut(self) -> list[Region]:
+        """All boxes in this one that were not cut."""
+        stack, found = [self], []
+        while stack:
+            region = stack.pop()
+            if region.below is not None:
+                stack.append(region.below)
+            elif region.cut is None:
+                found.append(region)
+            stack.extend(region.parts)
+        return found
+
+    def _flipped(self, column: int) -> npt.NDArray[np.bool_]:
+        flip = self.flip.copy()
+        flip[column] = True
+        return flip
+
+    def ends(self, groups: tuple[tuple[int, ...], ...]) -> list[Region]:
+        """The parts that a cut on ``root`` will leave, as far as their first corners go: bounds are not known yet."""
+        assert self.root is not None
+        if groups:
+            opened = [{**self.open, self.root: group} for group in groups]
+            return [Region(self.low, self.high, codes, self.given, self.flip, self.depth + 1) for codes in opened]
+        flips = [self.flip, self._flipped(self.root)]
+        return [Region(self.low, self.high, self.open, self.given, flip, self.depth + 1) for flip in flips]
+
+    def divide(self, cut: Cut, keep: bool = False) -> list[Region]:
+        """The parts on the sides of a cut; each takes the rows that lie in it.
+
+        With ``keep`` the first corner of the upper part is at that end of the column which stays.
+        """
         self.cut = cut
         sides = []
         if cut.groups:
@@ -205,7 +237,11 @@ class Region:
             below, above = self.high.copy(), self.low.copy()
             below[cut.column], above[cut.column] = cut.low, cut.high
             sides = [(self.low, below, self.open), (above, self.high, self.open)]
-        self.parts = [Region(low, high, codes, self.given, self.depth + 1) for low, high, codes in sides]
+        flips = [self.flip, self._flipped(cut.column) if keep and not cut.groups else self.flip]
+        self.parts = [
+            Region(low, high, codes, self.given, flips[place == 1], self.depth + 1)
+            for place, (low, high, codes) in enumerate(sides)
+        ]
         rows, ids = np.array(self.rows).reshape(len(self.rows), len(self.low)), np.array(self.ids, dtype=np.int64)
         for part in self.parts:
             values = rows[:, cut.column]
@@ -221,5 +257,5 @@ class Region:
         """The same box with one feature more given (all of them, if None)."""
         given = self.given.copy()
         given[slice(None) if column is None else column] = True
-        self.below = Region(self.low, self.high, self.open, given, self.depth, root=column)
+        self.below = Region(self.low, self.high, self.open, given, self.flip, self.depth, root=column)
         return self.below

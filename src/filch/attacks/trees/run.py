@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from filch.attacks.trees.assemble import assemble
-from filch.attacks.trees.counts import Counts
 from filch.attacks.trees.lines import Step
 from filch.attacks.trees.memory import REFUSED, Memory
 from filch.attacks.trees.omitted import Omitted, kept
 from filch.attacks.trees.regions import Region
+from filch.attacks.trees.shared import Tests, shared_ids
 from filch.attacks.trees.solve import Solver
 from filch.core.answers import Answers
 from filch.core.attack import MOST_BYTES, Also, Ask, Finding, Outcome, lockstep
@@ -22,10 +21,8 @@ from filch.core.features import Rows
 from filch.core.oracle import OracleSpec
 from filch.core.seeds import child
 from filch.errors import BudgetSpent
-from filch.models.trees.missing import DECIMALS
 from filch.models.trees.tree import TreeModel
 
-_MORE = 8  # times as many tests where the training rows of the leaves found do not add up to their node's
 _ROUNDS = 12  # of tests, and of checks that led to repairs
 
 
@@ -49,13 +46,14 @@ class PathFinding:
     probes: int
     check: int
     root: Region = field(init=False)
-    repaired: int = 0
+    tests: Tests = field(init=False)
     varied: int = 0
     incomplete: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         given = np.full(len(self.spec.space), not self.solver.partial)
         self.root = Region.whole(self.spec.space, given)
+        self.tests = Tests(self.spec, self.solver, self.probes)
 
     @property
     def memory(self) -> Memory:
@@ -137,115 +135,16 @@ class PathFinding:
                 self.memory.learn(part)
             raise
 
-    # ── ids that several leaves share ───────────────────────────────────────────────────────────────────
-
     def _test(self) -> Generator[Ask, Answers, None]:
         """Ask further rows of leaves that share an id, and search again where an answer differs."""
-        if self.spec.reveal.level == "node" or not self.probes:
-            return
-        counts = Counts(self.memory)
-        exact = self.spec.decimals is None or self.spec.decimals >= DECIMALS
-        adds = self.solver.partial and exact and self.spec.reveal.level == "confidence" and bool(self.spec.classes)
         for turn in range(_ROUNDS):
-            short = counts.short(self.root) if adds else set()
-            doubted = []
-            for leaf in self.shared():
-                wanted = self.probes * (_MORE if id(leaf) in short else 1)
-                if leaf.probed < wanted:
-                    doubted.append((leaf, wanted))
-            if not doubted or self._misled:
+            tests = self.tests.wanted(self.root, child(self.rng, f"test {turn}"), f"{turn}/")
+            if not tests or self._misled:
                 return
-            own = child(self.rng, f"test {turn}")
-            tests = {
-                f"test {place}": self._probe(leaf, wanted, own, f"{turn}/{place}/")
-                for place, (leaf, wanted) in enumerate(doubted)
-            }
             yield from self._together(tests, "shared ids")
 
-    def _probe(self, leaf: Region, wanted: int, rng: np.random.Generator, name: str) -> Step:
-        """Rows at random opposite corners of a leaf's box, and within it, in turn."""
-        kinds = [self._opposite, self._within]
-        rows = np.concatenate([kinds[place % 2](leaf, rng) for place in range(leaf.probed, wanted)])
-        if self.memory.shows_fields:  # then it is known which features matter here
-            rows[:, ~leaf.given] = np.nan
-        leaf.probed = wanted
-        yield from self._reopen(leaf, rows, name)
-
-    def _opposite(self, leaf: Region, rng: np.random.Generator) -> Rows:
-        at = rng.random(len(leaf.low)) < 0.5
-        pair = np.array([np.where(at, leaf.low, leaf.high), np.where(at, leaf.high, leaf.low)])
-        for column, codes in leaf.open.items():
-            first = int(rng.integers(len(codes)))
-            pair[:, column] = codes[first], codes[(first + 1 + rng.integers(max(1, len(codes) - 1))) % len(codes)]
-        return pair
-
-    def _within(self, leaf: Region, rng: np.random.Generator) -> Rows:
-        return leaf.within(self.spec.space, rng, 2)
-
-    def _reopen(self, leaf: Region, rows: Rows, name: str) -> Step:
-        """Ask rows of a leaf's box, and search it again if an answer differs."""
-        ids = yield from self.memory.ask(rows)
-        other = (ids != REFUSED) & (ids != leaf.node)
-        if not other.any():
-            return
-        short = rows[other]
-        short[:, ~leaf.given] = np.nan
-        told = yield from self.memory.ask(short)
-        self.repaired += 1
-        apart = (told != REFUSED) & (told != leaf.node)
-        if apart.any():  # a split on a feature that is given
-            leaf.note(short[apart], told[apart])
-        else:
-            self.solver.branches |= leaf.ended and self.solver.telling()  # it was a leaf, and is none elsewhere
-            row, number = rows[other], ids[other]
-            assert leaf.node is not None
-            leaf = leaf.give(None)
-            leaf.note(row, number)
-        leaf.node = None
-        yield Also({f"{name}again": self.solver.solve(leaf, name)})
-
-    def leaves(self) -> list[Region]:
-        """The boxes that were searched to their end."""
-        return [region for region in self.regions() if region.node is not None and region.below is None]
-
-    def regions(self) -> list[Region]:
-        """All boxes that were not cut."""
-        stack, found = [self.root], []
-        while stack:
-            region = stack.pop()
-            if region.below is not None:
-                stack.append(region.below)
-            elif region.cut is None:
-                found.append(region)
-            stack.extend(region.parts)
-        return found
-
     def _open(self) -> int:
-        return sum(region.node is None and not region.dead for region in self.regions())
-
-    def shared(self) -> list[Region]:
-        """Leaves whose id stands in several boxes that are no parts of one box."""
-        leaves = self.leaves()
-        if not leaves:
-            return []
-        count = Counter(leaf.node for leaf in leaves)
-        ids = np.array([-1 if leaf.node is None else leaf.node for leaf in leaves])
-        low, high = (np.array([getattr(leaf, name) for leaf in leaves]) for name in ("low", "high"))
-        categories = {
-            column: np.array([[code in leaf.open[column] for code in codes] for leaf in leaves])
-            for column, codes in self.root.open.items()
-        }
-        for column in self.root.open:
-            low[:, column], high[:, column] = 0.0, 0.0
-        found = []
-        for number in [number for number, times in count.items() if times > 1]:
-            mine = ids == number
-            meets = (low <= high[mine].max(axis=0)).all(axis=1) & (high >= low[mine].min(axis=0)).all(axis=1)
-            for table in categories.values():
-                meets &= (table & table[mine].any(axis=0)).any(axis=1)
-            if (meets & ~mine).any():
-                found += [leaves[place] for place in np.flatnonzero(mine)]
-        return found
+        return sum(region.node is None and not region.dead for region in self.root.uncut())
 
     # ── missing values ──────────────────────────────────────────────────────────────────────────────────
 
@@ -294,7 +193,8 @@ class PathFinding:
                 break
             once = {id(places[n]): (n, places[n]) for n in wrong}
             searches = {
-                f"check {n}": self._reopen(leaf, rows[n : n + 1], f"check {turn}/{n}/") for n, leaf in once.values()
+                f"check {n}": self.tests.reopen(leaf, rows[n : n + 1], f"check {turn}/{n}/")
+                for n, leaf in once.values()
             }
             yield from self._together(searches, "repairs")
             yield from self._test()
@@ -333,8 +233,8 @@ class PathFinding:
                 return region
 
     def _evidence(self) -> dict[str, Any]:
-        regions = self.regions()
-        shared = self.shared()
+        regions = self.root.uncut()
+        shared = shared_ids(self.root)
         return {
             "leaves": 0 if self.memory.ids == 0 else getattr(self.model(), "n_leaves", 0),
             "ids": self.memory.ids,
@@ -342,7 +242,7 @@ class PathFinding:
             "boxes still open": self._open(),
             "boxes that share an id": len(shared),
             "of these tested further": sum(leaf.probed > 0 for leaf in shared),
-            "repaired": self.repaired,
+            "repaired": self.tests.repaired,
             "thresholds nearer than the precision": sum(region.dead for region in regions),
             "refused": self.memory.refused,
             "unclear": self.solver.uncertain,

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from filch.attacks.trees.lines import Lines, Pair, Step
+from filch.attacks.trees.lines import Pair, Step
 from filch.attacks.trees.memory import REFUSED
+from filch.attacks.trees.nodes import Nodes
 from filch.attacks.trees.regions import Cut, Region
 from filch.core.answers import Answers
 from filch.core.attack import Also
@@ -26,7 +27,7 @@ _CLIMBS = 64  # of one search; trees are no deeper than that
 
 
 @dataclass(eq=False)
-class Solver(Lines):
+class Solver(Nodes):
     """The search for a tree's splits.
 
     Parameters
@@ -39,10 +40,6 @@ class Solver(Lines):
         Whether queries may omit features.
     """
 
-    partial: bool = False
-    count: int = 0
-    branches: bool = False
-    """Whether an omitted value takes some branch: giving it did not change the answer."""
     # ── the recursion ───────────────────────────────────────────────────────────────────────────────────
 
     def solve(self, region: Region, name: str = "") -> Step:
@@ -59,7 +56,7 @@ class Solver(Lines):
                 if cut is None:
                     return
                 self._part(cut)
-                parts = region.divide(cut)
+                parts = region.divide(cut, keep=self.partial)
                 yield Also({f"{name}{place}.": self.solve(part, f"{name}{place}.") for place, part in enumerate(parts)})
                 return
             if region.node is None or not self.partial or region.given.all():
@@ -79,6 +76,8 @@ class Solver(Lines):
             for number in (0, 1):
                 pair = yield from self._across(region, region.root, region.corner(number))
                 if pair is not None:
+                    if number == 0:
+                        yield Also(self.ahead(region, pair))
                     return pair
         for turn in range(3):  # two rows, then the rest; once more if some were refused
             if len(set(region.ids)) > 1:
@@ -94,17 +93,6 @@ class Solver(Lines):
         else:
             self.uncertain += 1
         return None
-
-    def _across(self, region: Region, column: int, corner: Rows) -> Generator[Rows | Also, Answers | None, Pair | None]:
-        """Two rows that differ from a corner in the column that splits the region, if their ids do."""
-        values = region.open.get(column, (region.low[column], region.high[column]))
-        ends = np.array([corner] * len(values))
-        ends[:, column] = values
-        ids = yield from self._ask(region, ends)
-        others = np.flatnonzero((ids != ids[0]) & (ids != REFUSED))
-        if ids[0] == REFUSED or not len(others):
-            return None
-        return Pair(ends[0], ends[others[0]], int(ids[0]), int(ids[others[0]]))
 
     def _closest(self, region: Region) -> Pair:
         """The pair of answered rows with different ids that differ in the fewest columns; the narrowest, the newest."""
@@ -146,24 +134,43 @@ class Solver(Lines):
 
     def _root(self, region: Region, pair: Pair) -> Generator[Rows | Also, Answers | None, Cut]:
         """The first split of a region whose column is known: of several on it, one that parts both corners."""
+        ends = pair.a, pair.b
         cut = yield from self._locate(region, pair)
-        column = cut.column
+        column, several = cut.column, ends != (pair.a, pair.b)
         here, there = region.corner(0), region.corner(1)
         if pair.x[np.arange(len(here)) != column].tolist() == there[np.arange(len(here)) != column].tolist():
             here, there = there, here
         values = [float(group[0]) for group in cut.groups] or [cut.low, cut.high]
-        (told,) = yield from self._crossed(region, cut, values, [there], exact=False)
+        (told,) = yield from self._crossed(region, cut, values, [there], exact=several)
         if REFUSED in told or len(set(told)) == len(values):
             return cut
         if cut.groups:
             blocks = _joined(list(range(len(values))), told)
             return cut if len(set(blocks)) == 1 else _coarser(cut, blocks)
-        other = yield from self._across(region, column, there)
-        if other is None:
-            return cut
-        second = yield from self._locate(region, other)
-        (told,) = yield from self._crossed(region, second, [second.low, second.high], [here], exact=False)
-        return second if told[0] != told[1] else cut
+        return (yield from self._common(region, cut, [here, there]))
+
+    def _common(self, region: Region, cut: Cut, lines: list[Rows]) -> Generator[Rows | Also, Answers | None, Cut]:
+        """A split that parts both of two lines along its column, where the one found parts the first line only.
+
+        It lies beside that one, on a side at whose ends both lines are answered differently. The one found, if none is.
+        """
+        column, found = cut.column, cut
+        todo = [(float(region.low[column]), cut.low), (cut.high, float(region.high[column]))]
+        for _ in range(_CLIMBS):
+            if not todo:
+                break
+            low, high = todo.pop()
+            ends = np.repeat(np.array(lines), 2, axis=0)
+            ends[:, column] = low, high, low, high
+            ids = (yield from self._ask(region, ends)).tolist()
+            if REFUSED in ids or ids[0] == ids[1] or ids[2] == ids[3]:
+                continue
+            other = yield from self._locate(region, Pair(ends[0], ends[1], ids[0], ids[1]))
+            (told,) = yield from self._crossed(region, other, [other.low, other.high], lines[1:], exact=True)
+            if told[0] != told[1]:
+                return other
+            todo += [(low, other.low), (other.high, high)]
+        return found
 
     def _try(
         self, region: Region, cut: Cut, pair: Pair
@@ -200,10 +207,6 @@ class Solver(Lines):
                 corner[column] = reps[number % len(reps)]
             corners.append(corner)
         return corners
-
-    def _number(self) -> int:
-        self.count += 1
-        return self.count
 
     def _part(self, cut: Cut) -> None:
         """Note that a cut was found: its column is split, and categories on its sides differ."""
@@ -242,58 +245,6 @@ class Solver(Lines):
             for n, number in zip(unsure, more.tolist(), strict=True):
                 ids[n][own[n]] = number
         return ids
-
-    def _passes(self, region: Region, above: int) -> Step:
-        """Note if the row that lacked the feature given last was answered from below its split.
-
-        It was if a row that has it is told the same. By chance a node may be told as a leaf below it is: so the row is
-        asked once more, with all other features given, and is told the same then too if the node itself answers.
-        """
-        self.branches |= self.memory.passed
-        plain = self.memory.plain
-        alike = [n for n, number in enumerate(region.ids) if plain[number] == plain[above]]
-        if self.branches or not alike or region.root is None:
-            self.branches |= bool(alike)
-            return
-        row = region.corner(0, np.ones(len(self.space), dtype=bool))
-        row[~np.isnan(region.rows[alike[0]])] = region.rows[alike[0]][~np.isnan(region.rows[alike[0]])]
-        row[region.root] = np.nan
-        (told,) = (yield from self.memory.ask(row)).tolist()
-        if told != REFUSED:
-            self.branches |= plain[told] != plain[above] or self.telling()
-
-    def telling(self) -> bool:
-        """Whether a node and a leaf below it are told apart: the leaf has fewer rows, and so another confidence."""
-        reveal = self.memory.spec.reveal
-        return reveal.level in ("confidence", "node") and (reveal.decimals is None or reveal.decimals >= 5)
-
-    # ── incomplete queries ──────────────────────────────────────────────────────────────────────────────
-
-    def _next_column(self, region: Region) -> Generator[Rows | Also, Answers | None, int | None]:
-        """The feature that the region's node splits; None if it is a leaf."""
-        assert region.node is not None
-        missing = np.flatnonzero(~region.given & self.varies)
-        if self.memory.shows_fields:
-            column = self.memory.next_column[region.node]
-            return column if column in missing else None
-        if not len(missing):
-            return None
-        full = np.ones(len(self.space), dtype=bool)
-        base, whole = region.corner(0), region.corner(self._number() % 2, full)
-        whole[region.given] = base[region.given]
-        (found,) = (yield from self.memory.ask(whole)).tolist()
-        if found == region.node and not (region.depth and self.telling()):
-            (found,) = (yield from self.memory.ask(region.corner(1, full))).tolist()
-        if found in (region.node, REFUSED):
-            region.ended = found == region.node
-            return None
-        while len(missing) > 1:
-            half = self._half(missing)
-            row = base.copy()
-            row[half] = whole[half]
-            (found,) = (yield from self.memory.ask(row)).tolist()
-            missing = half if found not in (region.node, REFUSED) else np.setdiff1d(missing, half)
-        return int(missing[0])
 
 
 def _joined(blocks: list[int], ids: list[int]) -> list[int]:

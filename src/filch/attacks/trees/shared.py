@@ -1,0 +1,123 @@
+"""Tests of leaves whose id other leaves have, too: there equal answers prove less."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from filch.attacks.trees.counts import Counts
+from filch.attacks.trees.lines import Step
+from filch.attacks.trees.memory import REFUSED
+from filch.attacks.trees.regions import Region
+from filch.attacks.trees.solve import Solver
+from filch.core.attack import Also
+from filch.core.features import Rows
+from filch.core.oracle import OracleSpec
+from filch.models.trees.missing import DECIMALS
+
+_MORE = 8  # times as many tests where the training rows of the leaves found do not add up to their node's
+
+
+@dataclass(eq=False)
+class Tests:
+    """Asks further rows of leaves, and searches them again where an answer differs.
+
+    Parameters
+    ----------
+    spec : OracleSpec
+    solver : Solver
+    probes : int
+        Pairs of rows for each leaf.
+    """
+
+    spec: OracleSpec
+    solver: Solver
+    probes: int
+    repaired: int = 0
+
+    def wanted(self, root: Region, rng: np.random.Generator, name: str) -> dict[str, Step]:
+        """The tests still to be made, by name; none where training rows add up."""
+        reveal = self.spec.reveal
+        if reveal.level == "node" or not self.probes:
+            return {}
+        exact = reveal.decimals is None or reveal.decimals >= DECIMALS
+        adds = self.solver.partial and exact and reveal.level == "confidence" and self.spec.classes is not None
+        doubts = Counts(self.solver.memory, len(self.spec.classes or ())).doubts(root) if adds else {}
+        tests: dict[str, Step] = {}
+        for leaf in shared_ids(root):
+            doubt = doubts.get(id(leaf), 1.0)
+            wanted = math.ceil(min(doubt, float(_MORE)) * self.probes)
+            if leaf.probed < wanted:
+                tests[f"test {len(tests)}"] = self._probe(leaf, wanted, rng, f"{name}{len(tests)}/")
+        return tests
+
+    def _probe(self, leaf: Region, wanted: int, rng: np.random.Generator, name: str) -> Step:
+        """Rows at random opposite corners of a leaf's box, and within it, in turn."""
+        kinds = [self._opposite, self._within]
+        rows = np.concatenate([kinds[place % 2](leaf, rng) for place in range(leaf.probed, wanted)])
+        if self.solver.memory.shows_fields:  # then it is known which features matter here
+            rows[:, ~leaf.given] = np.nan
+        leaf.probed = wanted
+        yield from self.reopen(leaf, rows, name)
+
+    def _opposite(self, leaf: Region, rng: np.random.Generator) -> Rows:
+        at = rng.random(len(leaf.low)) < 0.5
+        pair = np.array([np.where(at, leaf.low, leaf.high), np.where(at, leaf.high, leaf.low)])
+        for column, codes in leaf.open.items():
+            first = int(rng.integers(len(codes)))
+            pair[:, column] = codes[first], codes[(first + 1 + rng.integers(max(1, len(codes) - 1))) % len(codes)]
+        return pair
+
+    def _within(self, leaf: Region, rng: np.random.Generator) -> Rows:
+        return leaf.within(self.spec.space, rng, 2)
+
+    def reopen(self, leaf: Region, rows: Rows, name: str) -> Step:
+        """Ask rows of a leaf's box, and search it again if an answer differs."""
+        memory = self.solver.memory
+        ids = yield from memory.ask(rows)
+        other = (ids != REFUSED) & (ids != leaf.node)
+        if not other.any():
+            return
+        short = rows[other]
+        short[:, ~leaf.given] = np.nan
+        told = yield from memory.ask(short)
+        self.repaired += 1
+        apart = (told != REFUSED) & (told != leaf.node)
+        if apart.any():  # a split on a feature that is given
+            leaf.note(short[apart], told[apart])
+        else:
+            self.solver.branches |= leaf.ended and self.solver.telling()  # it was a leaf, and is none elsewhere
+            row, number = rows[other], ids[other]
+            assert leaf.node is not None
+            leaf = leaf.give(None)
+            leaf.note(row, number)
+        leaf.node = None
+        yield Also({f"{name}again": self.solver.solve(leaf, name)})
+
+
+def shared_ids(root: Region) -> list[Region]:
+    """Leaves whose id stands in several boxes that are no parts of one box."""
+    leaves = [region for region in root.uncut() if region.node is not None]
+    if not leaves:
+        return []
+    count = Counter(leaf.node for leaf in leaves)
+    ids = np.array([leaf.node for leaf in leaves])
+    low, high = (np.array([getattr(leaf, name) for leaf in leaves]) for name in ("low", "high"))
+    categories = {
+        column: np.array([[code in leaf.open[column] for code in codes] for leaf in leaves])
+        for column, codes in root.open.items()
+    }
+    for column in root.open:
+        low[:, column], high[:, column] = 0.0, 0.0
+    found = []
+    for number in [number for number, times in count.items() if times > 1]:
+        mine = ids == number
+        meets = (low <= high[mine].max(axis=0)).all(axis=1) & (high >= low[mine].min(axis=0)).all(axis=1)
+        for table in categories.values():
+            meets &= (table & table[mine].any(axis=0)).any(axis=1)
+        if (meets & ~mine).any():
+            found += [leaves[place] for place in np.flatnonzero(mine)]
+    return found
