@@ -1,113 +1,210 @@
-"""Several attributes in one query: what each adds is read off the sum, where places can only add what is known.
+"""Several attributes in one query: what each adds is told from sums, where places can only add what is known.
 
 A sum of one known candidate each tells all of them at once: float64 carries the digits that keep sums apart. A sum that
-no candidates make holds something new; then a part of its attributes is asked alone, as in group testing.
+no candidates make holds something new, and stays open. Each of its places would then add the rest of one choice for the
+others; a later sum, of another choice for others, is met by the truth alone, so that most new things are told by what
+is asked anyway.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from filch.attacks.binned.lines import Job, Point
+from filch.attacks.binned.lines import Job, Place, Point
 
 Floats = npt.NDArray[np.float64]
 MOST_JOBS = 10
 """In one query: 1,024 sums of two candidates each."""
 _COARSE = 1e-8  # an error of a sum above which sums may be mistaken for each other
-_CALM = 0.3  # and with a rider in two of them
 _FRESH = 0.8  # of the places in one query, at most so many are expected to add something new
 
 
-def told(jobs: Sequence[Job], total: Floats, error: float) -> list[Point] | None:
-    """Which candidate each job's place adds, if exactly one choice makes the sum.
+@dataclass(eq=False)
+class Sum:
+    """What some places add together, (k,), and its error; less those that are told."""
+
+    places: list[Place]
+    total: Floats
+    error: float
+    age: int = 0
+    """Rounds ago."""
+
+
+@dataclass(eq=False)
+class _Guess:
+    """What a place would add, (n, k), for each choice of what is known for the others in a sum."""
+
+    source: Sum
+    place: Place
+    values: Floats
+    error: float
+
+
+@dataclass(eq=False)
+class Sums:
+    """Sums that are not told yet.
 
     Parameters
     ----------
-    jobs : sequence of Job
+    value : callable
+        What a place adds, or None.
+    around : callable
+        What a place may add, as far as that is known.
+    between : callable
+        A name for all places that may add the same new thing as one.
+    keep : callable
+        Told of each place that is told.
+    """
+
+    value: Callable[[Place], Point | None]
+    around: Callable[[Place], Sequence[Point]]
+    between: Callable[[Place], object]
+    keep: Callable[[Place, Point], None]
+    open: list[Sum] = field(default_factory=list)
+
+    def settle(self) -> None:
+        """Tell what can be told."""
+        while self._told() or self._met() or self._both():
+            pass
+
+    def _told(self) -> bool:
+        """Sums of which one place is left, or that known candidates make in one way only."""
+        before, found = len(self.open), False
+        for one in list(self.open):
+            for place in list(one.places):
+                point = self.value(place)
+                if point is not None:
+                    one.places.remove(place)
+                    one.total, one.error = one.total - point.value, one.error + point.error
+            if len(one.places) == 1:
+                self.keep(one.places[0], Point(one.total, one.error))
+                found = True
+            elif one.places:
+                points = told([self.around(place) for place in one.places], one.total, one.error)
+                if points is None:
+                    continue
+                for place, point in zip(one.places, points, strict=True):
+                    self.keep(place, point)
+                found = True
+            self.open.remove(one)
+        return found and before > 0
+
+    def _guesses(self) -> dict[object, list[_Guess]]:
+        """By what places may share."""
+        found = dict[object, list[_Guess]]()
+        for one in self.open:
+            for place in one.places:
+                others = [self.around(other) for other in one.places if other != place]
+                error = one.error + sum(max((point.error for point in points), default=0.0) for points in others)
+                if all(others) and error <= _COARSE:
+                    guess = _Guess(one, place, one.total - _all_sums(others, len(one.total)), error)
+                    found.setdefault(self.between(place), []).append(guess)
+        return found
+
+    def _met(self) -> bool:
+        """Two places that add the same if both are new, for one choice for the others of each.
+
+        Two sums may be alike for what either of two attributes adds to both; then neither is told.
+        """
+        found = dict[frozenset[int], list[tuple[Place, Place, Point] | None]]()
+        for group in self._guesses().values():
+            for i, one in enumerate(group):
+                for two in group[:i]:
+                    if one.source is two.source:
+                        continue
+                    matches = _common(one.values, two.values, one.error + two.error)
+                    if len(matches):
+                        point = Point(matches[0], min(one.error, two.error))
+                        met = (one.place, two.place, point) if len(matches) == 1 else None
+                        found.setdefault(frozenset({id(one.source), id(two.source)}), []).append(met)
+        for explanations in found.values():
+            if len(explanations) == 1 and explanations[0] is not None:
+                first, second, point = explanations[0]
+                for place in {first: None, second: None}:
+                    self.keep(place, point)
+                return True
+        return False
+
+    def _both(self) -> bool:
+        """A sum of two new things, each of which another sum holds, too."""
+        guesses = self._guesses()
+        for one in self.open:
+            if len(one.places) != 2:
+                continue
+            first, second = (guesses.get(self.between(place), []) for place in one.places)
+            for a in first:
+                for b in second:
+                    if a.source is b.source or one in (a.source, b.source):
+                        continue
+                    matches = _common(a.values, one.total - b.values, a.error + b.error + one.error)
+                    if len(matches) == 1:
+                        self.keep(one.places[0], Point(matches[0], a.error))
+                        self.keep(one.places[1], Point(one.total - matches[0], a.error + one.error))
+                        return True
+        return False
+
+
+def _common(one: Floats, two: Floats, error: float) -> Floats:
+    """The different values that two lists share, (n, k)."""
+    first, _ = np.nonzero(np.abs(one[:, None] - two).max(axis=2) <= error)
+    found = one[first[:1]]
+    for value in one[first[1:]]:
+        if np.abs(found - value).max(axis=1).min() > error:
+            found = np.vstack([found, value])
+    return found
+
+
+def _all_sums(choices: Sequence[Sequence[Point]], k: int) -> Floats:
+    sums = np.zeros((1, k))
+    for points in choices:
+        sums = (sums[:, None] + np.array([point.value for point in points])).reshape(-1, k)
+    return sums
+
+
+def told(choices: Sequence[Sequence[Point]], total: Floats, error: float) -> list[Point] | None:
+    """Which candidate each place adds, if exactly one choice makes the sum.
+
+    Parameters
+    ----------
+    choices : sequence of sequence of Point
     total : (k,)
-        What all their places add together.
+        What all places add together.
     error : float
         Of the total.
     """
-    error += sum(max(point.error for point in job.candidates) for job in jobs)
-    if error > _COARSE and len(jobs) > 1:
+    if not all(choices):
         return None
-    sums = np.zeros((1, len(total)))
-    for job in jobs:
-        choices = np.array([point.value for point in job.candidates])
-        sums = (sums[:, None] + choices).reshape(-1, len(total))
-    (match,) = np.nonzero(np.abs(sums - total).max(axis=1) <= error)
+    error += sum(max(point.error for point in points) for points in choices)
+    if error > _COARSE and len(choices) > 1:
+        return None
+    (match,) = np.nonzero(np.abs(_all_sums(choices, len(total)) - total).max(axis=1) <= error)
     if len(match) != 1:
         return None
-    digits = np.unravel_index(int(match[0]), [len(job.candidates) for job in jobs])
-    return [job.candidates[int(digit)] for job, digit in zip(jobs, digits, strict=True)]
+    digits = np.unravel_index(int(match[0]), [len(points) for points in choices])
+    return [points[int(digit)] for points, digit in zip(choices, digits, strict=True)]
 
 
-def packed(jobs: Mapping[int, Sequence[Job]], fresh: Mapping[int, float]) -> list[list[Job]]:
-    """Put jobs into as few queries as pay: one of an attribute in each, few that are likely to add something new.
-
-    Two jobs always go together, since a failed sum costs one query more, no more than asking each alone.
-    """
+def packed(jobs: Mapping[int, Sequence[Job]], fresh: Mapping[int, float], most: float) -> list[list[Job]]:
+    """Put jobs into few queries: one of an attribute in each, two in each at least, few that may add something new."""
     queries: list[list[Job]] = []
     loads: list[float] = []
-    for column in sorted(jobs, key=lambda column: (-len(jobs[column]), column)):
-        start, share = 0, fresh[column]
-        for job in jobs[column]:
+    for turn, column in enumerate(sorted(jobs, key=lambda column: (-len(jobs[column]), column))):
+        start = 0
+        # What lies beside places that are not told yet goes with what does not.
+        for job in sorted(jobs[column], key=lambda job: job.beside == bool(turn % 2)):
             for place in range(start, len(queries)):
                 size = len(queries[place])
-                if size < 2 or (size < MOST_JOBS and loads[place] + share <= _FRESH):
-                    queries[place].append(job)
-                    loads[place] += share
-                    start = place + 1
+                if size < 2 or (size < MOST_JOBS - 1 and loads[place] + fresh[column] <= most):
                     break
             else:
-                queries.append([job])
-                loads.append(share)
-                start = len(queries)
+                place = len(queries)
+                queries.append([])
+                loads.append(0.0)
+            queries[place].append(job)
+            loads[place] += fresh[column]
+            start = place + 1
     return queries
-
-
-def suspects(query: Sequence[Job], fresh: Mapping[int, float]) -> list[Job]:
-    """The part of a failed query to ask alone: the likeliest to add something new if it stands out, else a half."""
-    ranked = sorted(query, key=lambda job: -fresh[job.column])
-    stands_out = 2 * fresh[ranked[0].column] >= sum(fresh[job.column] for job in query)
-    return ranked[:1] if stands_out else ranked[: len(ranked) // 2]
-
-
-def ridden(
-    queries: Sequence[Sequence[Job]], waiting: Sequence[tuple[int, float]], fresh: Mapping[int, float]
-) -> dict[int, tuple[int, float]]:
-    """Which unknown places ride with two neighbouring queries each, by the place of the first of the two.
-
-    A place that rides twice costs nothing: the difference of the two sums tells what else they hold, and the rest is
-    its own. Only queries of little surprise take riders.
-    """
-    riders: dict[int, tuple[int, float]] = {}
-    todo, place = list(waiting), 0
-    while todo and place + 1 < len(queries):
-        two = [*queries[place], *queries[place + 1]]
-        if len(two) <= MOST_JOBS and sum(fresh[job.column] for job in two) <= _CALM:
-            riders[place] = todo.pop(0)
-            place += 1
-        place += 1
-    return riders
-
-
-def rider(
-    one: Sequence[Job], two: Sequence[Job], first: tuple[Floats, float], second: tuple[Floats, float]
-) -> Point | None:
-    """What rides with both of two queries, from their sums and errors; None if their difference tells nothing."""
-    turned = [replace(job, candidates=_negative(*job.candidates)) for job in two]
-    points = told([*one, *turned], first[0] - second[0], first[1] + second[1])
-    if points is None:
-        return None
-    own = points[: len(one)]
-    return Point(first[0] - sum(point.value for point in own), first[1] + sum(point.error for point in own))
-
-
-def _negative(one: Point, two: Point) -> tuple[Point, Point]:
-    return Point(-one.value, one.error), Point(-two.value, two.error)

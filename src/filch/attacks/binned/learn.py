@@ -50,6 +50,8 @@ class Learner:
     categories: dict[int, dict[int, Point]] = field(default_factory=dict)
     deferred: list[tuple[int, float]] = field(default_factory=list)
     """Columns with values that wait to ride with other queries."""
+    unknown: Point | None = None
+    """What unknown values of all categorical columns add together."""
     link: Literal["identity", "softmax", "ovr"] = "softmax"
     fitted: AdditiveModel | None = None
     threshold: float = 0.5
@@ -139,10 +141,13 @@ class Learner:
             self.lines[column].learn(x, point)
         elif column >= 0:
             self.categories[column][int(x)] = point
-        elif np.abs(point.value).max() > point.error:  # unknown values count, so each column's is asked
+        elif self.unknown is None:
+            self.unknown = point
+            if np.abs(point.value).max() <= point.error:
+                return
             if len(self.categories) == 1:
                 self.categories[next(iter(self.categories))][-1] = point
-            else:
+            else:  # unknown values count, so each column's is asked
                 self.deferred += [(c, -1.0) for c in self.categories]
 
     def parts(self) -> tuple[Part, ...]:

@@ -6,8 +6,10 @@ answer names its bin, so that all edges of an attribute are found at once.
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, insort
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,8 @@ import numpy.typing as npt
 from filch.models.additive import Part
 
 Floats = npt.NDArray[np.float64]
+Place = tuple[int, float]
+"""A column and a value."""
 _PLACES = (0.5, 0.42, 0.58, 0.34, 0.66)
 """Where to ask within an interval: the next one only if an answer was refused."""
 
@@ -31,15 +35,16 @@ class Point:
         return bool(np.abs(self.value - other.value).max() <= self.error + other.error)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Job:
-    """A place to ask, between two known ones; most likely it adds what one of them adds."""
+    """A place to ask, between two others; most likely it adds what one of them adds."""
 
     column: int
     x: float
     below: float
     above: float
-    candidates: tuple[Point, Point]
+    beside: bool
+    """Whether one of the two is not told yet."""
 
 
 @dataclass(eq=False)
@@ -76,10 +81,19 @@ class Line:
         self.points[x] = point
 
     @property
-    def depth(self) -> float:
-        """How many halvings the widest interval with an edge takes."""
-        widest = max((b - a for a, b in self.edges), default=0.0)
-        return float(np.log2(max(1.0, widest / (self.step or self.width))))
+    def size(self) -> float:
+        """How many halvings the whole range takes."""
+        return float(np.log2(max(1.0, (self.high - self.low) / (self.step or self.width))))
+
+    def work(self, blank: Mapping[float, bool]) -> float:
+        """How many halvings all intervals with edges take that are known so far."""
+        places = sorted({*self.order, *blank})
+        points = [self.points.get(x) for x in places]
+        found = 0.0
+        for low, high, one, two in zip(places, places[1:], points, points[1:], strict=False):
+            if one is None or two is None or not one.same(two):
+                found += float(np.ceil(np.log2(max(1.0, (high - low) / (self.step or self.width)))))
+        return found
 
     def place(self, share: float) -> float:
         """The place at a share of the way between the ends."""
@@ -91,23 +105,45 @@ class Line:
         steps = round((high - low) / self.step)
         return low + self.step * min(max(int(share * steps), 1), steps - 1)
 
-    def _open(self, low: float, high: float) -> bool:
-        if self.points[low].same(self.points[high]):
-            return False
-        wide = high - low > (1.5 * self.step if self.step else self.width)
-        return wide and self.tries.get((low, high), 0) < len(_PLACES)
+    def around(self, x: float) -> list[Point]:
+        """What the nearest places that are told add: most likely one of these is what a place between them adds."""
+        place = bisect_left(self.order, x)
+        found = [self.points[y] for y in self.order[max(0, place - 1) : place + 1]]
+        return found[:1] if len(found) == 2 and found[0].same(found[1]) else found
 
-    def jobs(self) -> list[Job]:
-        """The places to ask next."""
+    def value(self, x: float) -> Point | None:
+        """What a place adds, if it is told or lies between two that add the same."""
+        near = self.around(x)
+        inside = bool(self.order) and self.order[0] < x < self.order[-1]
+        return near[0] if x not in self.points and inside and len(near) == 1 else self.points.get(x)
+
+    def between(self, x: float) -> tuple[int, int]:
+        """A name for the places between the same two that are told."""
+        return self.column, bisect_left(self.order, x)
+
+    def jobs(self, blank: Mapping[float, bool]) -> list[Job]:
+        """The places to ask next.
+
+        ``blank`` holds places that were asked and are not told yet, and whether they are likely to add something new.
+        """
         if self.linear is not None:
             return []
         found = []
-        for low, high in zip(self.order, self.order[1:], strict=False):
-            if self._open(low, high):
-                share = _PLACES[self.tries.get((low, high), 0)]
-                x = self._between(low, high, share)
+        places = sorted({*self.order, *blank})
+        for low, high in pairwise(places):
+            known = low in self.points and high in self.points
+            if known and self.points[low].same(self.points[high]):
+                continue
+            if not known and not (
+                blank.get(low, True) and blank.get(high, True) and (low in self.points) + (high in self.points)
+            ):
+                continue
+            wide = high - low > (1.5 * self.step if self.step else self.width)
+            tries = self.tries.get((low, high), 0)
+            if wide and tries < len(_PLACES):
+                x = self._between(low, high, _PLACES[tries])
                 if low < x < high:
-                    found.append(Job(self.column, x, low, high, (self.points[low], self.points[high])))
+                    found.append(Job(self.column, x, low, high, not known))
         return found
 
     def refused(self, job: Job) -> None:
