@@ -161,6 +161,28 @@ def test_the_threshold_of_a_binary_score(threshold):
     assert_same(run, model, oracle(model))
 
 
+def scorecard(seed):
+    """Whole points, which rise from bin to bin: different choices of bins have the same sum."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for size, feature in zip(SPACE.sizes, SPACE.features, strict=True):
+        if size:
+            parts.append(Part(np.empty(0), np.append(rng.permutation(size), 0.0)[:, None]))
+            continue
+        edges = np.sort(rng.choice(np.arange(feature.low, feature.high, (feature.high - feature.low) / 62), 9, False))
+        parts.append(Part(edges + 0.5 * (feature.name == "age"), rng.integers(1, 4, 10).cumsum()[:, None] * 1.0))
+    return AdditiveModel(SPACE, None, np.zeros(1), tuple(parts), "identity")
+
+
+def test_whole_points_whose_sums_coincide():
+    for seed in range(5):
+        model = scorecard(seed)
+        source = Target(model)
+        run = filch.extract(source, attack=Attack(), budget=3_000, seed=seed, curve=False)
+        assert run.outcome.value == "verified", run.reason
+        assert_same(run, model, source)
+
+
 def one_vs_rest(seed):
     """An additive model with the one-vs-rest link."""
     rng = np.random.default_rng(seed)
@@ -186,7 +208,7 @@ class Target(filch.ModelOracle):
     """An oracle over an additive model, which takes coded rows."""
 
     def __init__(self, model):
-        super().__init__(model, SPACE, omission=True)
+        super().__init__(model, SPACE, omission=True, reveal="probabilities" if model.classes else "value")
         self._raw = False
 
 

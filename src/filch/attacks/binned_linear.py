@@ -4,14 +4,17 @@ Recovers linear models behind one-hot encoding, quantile binning and normalisati
 attribute, piecewise constant or linear: binary and softmax from all probabilities, one-vs-rest too, regressions from
 values. An attribute given alone, with the rest omitted (or else as in a base row), adds to the scores what its bin
 weighs; halving finds the places where that changes. Most places can only add one of two known values, and a sum of such
-tells them all, so that queries give one place of many attributes at once (`filch.attacks.binned.decode`).
+tells them all, so that a query gives one place of many attributes at once. A sum that holds something new stays open
+until a later one, of other choices for the rest, tells it (`filch.attacks.binned.decode`).
 
-Categories, and attributes with few halvings to go, ride with two such queries each, and cost nothing where there are
-enough of them.
+A query holds one place of each attribute, so that no search by halving takes fewer than the places of the attribute
+that takes most, nor fewer than there are bins and categories. Attributes whose answers are seldom new carry the places
+of others, and each category rides with two of their queries (`filch.attacks.binned.halving`). Linear attributes cost
+one query each if their sum is linear at once, else three.
 
-Queries: at most about one for each bin and category, and log₂ (range / 2ε) for each edge of the attribute that has
-most edges, less what its edges share. Linear attributes cost one each if their sum is linear at once, else three.
-Rounded answers are asked one attribute at a time, and end as `approximate`.
+Where sums coincide, as those of whole points do, some are taken for others. What was heard or further rows show that,
+and the search goes on one attribute at a time, for up to as much again. Rounded answers are asked so from the start,
+and end as `approximate`.
 """
 
 from __future__ import annotations
@@ -99,12 +102,21 @@ class BinnedLinear:
             if why is not None:
                 outcome = Outcome.NO_CONVERGENCE if search.view.origin is None else Outcome.CLASS_MISMATCH
                 return Finding(search.snapshot(), outcome, why, search.evidence())
-            yield from search.edges()
-            lines = any(line.linear is not None for line in search.moving)
-            if search.link == "ovr" or search.view.coarse > EXACT or (paper and lines):
-                yield from _together(search, child(rng, "together"))
-            done = True
-            return (yield from self._checked(search, rng, recall))
+            while True:
+                done = False
+                yield from search.edges()
+                if not search.alone and not search.consistent():
+                    yield from search.forget()  # a sum was taken for another that is the same
+                    continue
+                lines = any(line.linear is not None for line in search.moving)
+                if search.link == "ovr" or search.view.coarse > EXACT or (paper and lines):
+                    yield from _together(search, child(rng, "together"))
+                done = True
+                finding = yield from self._checked(search, rng, recall)
+                if finding.outcome is not Outcome.CLASS_MISMATCH or search.alone:
+                    return finding
+                yield from search.forget()
+                rng = child(rng, "alone")
         except BudgetSpent:
             if done:
                 return Finding(search.snapshot(), Outcome.UNVERIFIED, "no budget is left to check", search.evidence())

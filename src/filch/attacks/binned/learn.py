@@ -178,7 +178,7 @@ class Learner:
         return AdditiveModel(self.spec.space, self.spec.classes, origin, parts, link, self.threshold)
 
     def evidence(self) -> dict[str, object]:
-        """What was found, by number."""
+        """What was found, by number; "places" are those of the attribute that took most, so many queries at least."""
         space = self.spec.space
         idle = dict[str, list[str]]()
         for column, codes in self.categories.items():
@@ -190,6 +190,7 @@ class Learner:
             "link": self.link,
             "linear": [space.names[line.column] for line in self.moving if line.linear is not None],
             "edges": {space.names[c]: len(line.edges) for c, line in self.lines.items() if line.linear is None},
+            "places": max((len(line.points) for line in self.lines.values()), default=0),
             "values without effect": {name: values for name, values in idle.items() if values and self.spec.omission},
             "rounded to": self.view.coarse,
         }

@@ -80,6 +80,13 @@ class Line:
             insort(self.order, x)
         self.points[x] = point
 
+    def forget(self) -> None:
+        """Start anew."""
+        self.points.clear()
+        self.order.clear()
+        self.tries.clear()
+        self.fresh, self.linear = 0.5, None
+
     @property
     def size(self) -> float:
         """How many halvings the whole range takes."""

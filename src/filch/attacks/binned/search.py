@@ -10,14 +10,16 @@ import numpy.typing as npt
 
 from filch.attacks.binned.halving import Halving
 from filch.attacks.binned.learn import EXACT
-from filch.attacks.binned.lines import Point
-from filch.attacks.doubts import doubt, resolution
+from filch.attacks.binned.lines import Line, Point
+from filch.attacks.doubts import distances, doubt, resolution
 from filch.core.answers import Answers
 from filch.core.attack import Ask
 from filch.core.features import Rows
 from filch.core.seeds import child
 
 Floats = npt.NDArray[np.float64]
+_SHARES = tuple((np.arange(1, 12) / 12).tolist())  # where lines are told from steps, if three places do not
+_SAME = 1e-9  # how far answers may be from a model that makes them
 _AGAIN = 3  # times that a refused row is asked
 
 
@@ -95,6 +97,8 @@ class Search(Halving):
             found = yield from self.ask(places, "linear?", "selection")
             for columns, given, answer in zip(groups, places, found, strict=True):
                 if answer is not None and answer[1] < 1e-6:
+                    if len(columns) == 1:
+                        self.keep((columns[0], given[columns[0]]), Point(*answer))
                     wanted = sum(offsets[c] + slopes[c] * x for c, x in given.items())
                     error = 10 * answer[1] + sum(
                         10 * self.lines[c].points[self.lines[c].order[-1]].error for c in columns
@@ -118,10 +122,40 @@ class Search(Halving):
         """The lower end and a place within each numeric attribute, alone, to tell lines from steps."""
         wanted = [(line.column, line.low) for line in self.moving if line.low not in line.points]
         # Rounded answers do not tell a line from steps by three places.
-        shares = (0.5,) if self.view.coarse <= EXACT else tuple(np.arange(1, 12) / 12)
-        inner = [(line.column, line.place(share)) for line in self.moving for share in shares]
-        wanted += [(column, x) for column, x in dict.fromkeys(inner) if x not in self.lines[column].points]
-        yield from self.learn(wanted, "alone")
+        yield from self.lines_or_steps(self.moving, (0.5,) if self.view.coarse <= EXACT else _SHARES, wanted)
+
+    def lines_or_steps(
+        self, lines: list[Line], shares: tuple[float, ...], wanted: list[tuple[int, float]] | None = None
+    ) -> Generator[Ask, Answers, None]:
+        """Ask places at some shares of the way between the ends, and see which attributes are lines."""
+        inner = [(line.column, line.place(share)) for line in lines for share in shares]
+        more = [(column, x) for column, x in dict.fromkeys(inner) if x not in self.lines[column].points]
+        yield from self.learn([*(wanted or []), *more], "alone")
         if self.link != "ovr":
-            for line in self.moving:
+            for line in lines:
                 line.straight()
+
+    def consistent(self) -> bool:
+        """Whether the model makes all answers; if not, a sum was taken for another that is the same."""
+        model, heard = self.snapshot(), Answers.concat(self.heard).given
+        assert model is not None
+        off = distances(model, heard) if heard.value is None else np.abs(model.predict(heard.rows) - heard.value)
+        return bool(off.max() <= _SAME * (1.0 if heard.value is None else 1.0 + np.abs(heard.value).max()))
+
+    def forget(self) -> Generator[Ask, Answers, None]:
+        """Keep what was asked alone, and ask the rest so; see whether lines are lines."""
+        self.alone, self.unknown = True, None
+        self.sums.open.clear()
+        lines = [line for line in self.moving if line.linear is not None]
+        for line in self.moving:
+            line.forget()
+            if not self.spec.omission:
+                line.learn(line.low, Point(np.zeros(self.k), 0.0))
+        for column in self.categories:
+            self.categories[column] = {} if self.spec.omission else {0: Point(np.zeros(self.k), 0.0)}
+        self.relearn(Answers.concat(self.heard).given)
+        for column, codes in self.categories.items():
+            self.deferred += [(column, float(x)) for x in range(self.spec.space.sizes[column]) if x not in codes]
+        if self.spec.omission and self.categories:
+            self.deferred.append((-1, -1.0))
+        yield from self.lines_or_steps(lines, _SHARES)
