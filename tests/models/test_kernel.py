@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy.special import softmax
-from sklearn.metrics.pairwise import rbf_kernel
+from sklearn.metrics.pairwise import polynomial_kernel, rbf_kernel
 
 import filch
 from filch import models
@@ -14,12 +14,12 @@ SPACE = filch.FeatureSpace((filch.Numeric("n", 0, 4), filch.Categorical("c", ("u
 ROWS = SPACE.sample(60, np.random.default_rng(1))
 
 
-def a_model(classes=("a", "b", "c"), scale=None):
+def a_model(classes=("a", "b", "c"), scale=None, degree=None):
     rng = np.random.default_rng(0)
     vectors = len(classes) if len(classes) > 2 else 1
     representers = filch.OneHot(SPACE).encode(SPACE.sample(5, rng))
     return KernelModel(
-        SPACE, classes, representers, rng.normal(size=(vectors, 5)), rng.normal(size=vectors), 0.3, scale
+        SPACE, classes, representers, rng.normal(size=(vectors, 5)), rng.normal(size=vectors), 0.3, scale, degree
     )
 
 
@@ -52,9 +52,10 @@ def test_representers_in_another_order_are_the_same_in_canonical_form():
         assert np.allclose(getattr(other, name), getattr(model.canonical(), name), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("degree", [None, 1, 2, 3])
 @pytest.mark.parametrize("classes", [("a", "b"), ("a", "b", "c")])
-def test_the_gradient_is_that_of_differences(classes):
-    model, step = a_model(classes), np.array([1e-5, 0.0])
+def test_the_gradient_is_that_of_differences(classes, degree):
+    model, step = a_model(classes, np.array([2.0, 0.5, 0.5, 1.0]), degree), np.array([1e-5, 0.0])
     rows = ROWS[(ROWS[:, 0] > 0.1) & (ROWS[:, 0] < 3.9)]
     for index in range(len(classes)):
         ahead, behind = (np.log(model.predict_proba(rows + side * step)[:, index]) for side in (1, -1))
@@ -72,6 +73,19 @@ def test_columns_may_be_scaled(tmp_path):
     assert np.allclose(copy.predict_proba(ROWS), model.predict_proba(ROWS), rtol=0, atol=1e-13)
     with pytest.raises(UsageError, match="4 positive"):
         a_model(scale=scale[:3])
+
+
+@pytest.mark.parametrize("degree", [2, 3])
+def test_polynomial_kernels(tmp_path, degree):
+    scale = np.array([2.0, 0.5, 0.5, 1.0])
+    model = a_model(scale=scale, degree=degree)
+    kernel = polynomial_kernel(filch.OneHot(SPACE).encode(ROWS) * scale, model.representers_ * scale, degree, 0.3, 1.0)
+    expected = softmax(kernel @ model.dual_coef_.T + model.intercept_, axis=1)
+    assert np.allclose(model.predict_proba(ROWS), expected, rtol=0, atol=1e-13)
+    copy = models.load(model.save(tmp_path / "copy")).canonical()
+    assert copy.degree_ == degree and np.allclose(copy.predict_proba(ROWS), expected, rtol=0, atol=1e-13)
+    with pytest.raises(UsageError, match="degree_"):
+        a_model(degree=0)
 
 
 def test_representers_are_rows():

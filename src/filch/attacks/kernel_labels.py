@@ -1,9 +1,10 @@
-"""Binary RBF-kernel machines from labels alone, by halving what they leave open [Tramèr16, §6].
+"""Binary kernel machines from labels alone, by halving what they leave open [Tramèr16, §6].
 
-An SVM's label is the sign of a sum of Gaussians. Many such sums are likely at first, as a Gaussian process tells; each
-label cuts some of them away (`filch.attacks.gaussian.posterior`). Rows are asked where the mean of what is left is 0
-and its variance is greatest, so that a label tells nearly one bit; γ, the columns' scales and the noise of labels are
-what makes the answers likeliest. The copy is the mean, which is a sum of Gaussians, too, at the rows that were asked.
+An SVM's label is the sign of a sum of kernels, RBF or polynomial. Many such sums are likely at first, as a Gaussian
+process tells; each label cuts some of them away (`filch.attacks.gaussian.posterior`). Rows are asked where the mean of
+what is left is 0 and its variance is greatest, so that a label tells nearly one bit; the kernel, γ, the columns' scales
+and the noise of labels are what makes the answers likeliest. The copy is the mean, which is a sum of kernels, too, at
+the rows that were asked.
 
 Queries: the whole budget, or until the posterior expects no more than ``goal`` of uniform rows to be labelled
 otherwise, at most ``most``. Requests: each asks ``share`` as many rows as all before it. ``check`` further uniform rows
@@ -12,9 +13,10 @@ in the selection account tell how often the copy is wrong.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +42,7 @@ _ENDS, _CANDIDATES = 600, 150  # rows between which segments run, and segments t
 _AGAIN = 1.4  # γ is looked at anew at so many times the answers
 _TUNED = 1_000  # answers up to which each column's scale is looked at, too
 _EACH = 8  # answers for each column, below which they have one scale
+_DEGREES: Mapping[str, int | None] = MappingProxyType({"rbf": None, "poly2": 2, "poly3": 3})
 _GRID = 2.0 ** np.arange(-5, 4)  # of γ, in units of one over the mean squared distance
 _HOPELESS = 10.0  # how much less evidence gives a view up
 _EXPECT = 1_000  # uniform rows on which the posterior tells what it expects
@@ -53,6 +56,8 @@ class KernelLabels:
 
     Parameters
     ----------
+    kernel : {"auto", "rbf", "poly2", "poly3"}, default "auto"
+        Of the copy: RBF, a polynomial of degree 2 or 3, or that of these which makes the answers likeliest.
     goal : float, default 1e-3
         Ends once so many of uniform rows are expected to be labelled otherwise; 0 spends the budget.
     share : float, default 0.1
@@ -80,12 +85,15 @@ class KernelLabels:
     ('approximate', True)
     """
 
+    kernel: Literal["auto", "rbf", "poly2", "poly3"] = "auto"
     goal: float = 1e-3
     share: float = 0.1
     most: int = 3_000
     check: int = 8
 
     def __post_init__(self) -> None:
+        if self.kernel not in ("auto", *_DEGREES):
+            raise UsageError(f"no kernel {self.kernel!r}: choose auto, {', '.join(_DEGREES)}")
         if not (0 <= self.goal < 0.5 and 0 < self.share <= 1 and self.most >= 1 and self.check >= 0):
             raise UsageError("KernelLabels takes 0 ≤ goal < 0.5, 0 < share ≤ 1, most ≥ 1 and check ≥ 0")
 
@@ -204,7 +212,9 @@ class _Learner:
                 again = [Posterior.of(found.kernel, rows, signs, found.sites) for found in self.views]
                 self.views = [likeliest(found, signs, steps=2) for found in again]
                 if _EACH * len(self.spec.space) <= len(rows) <= _TUNED:
-                    self.views = [tuned(found, signs, groups) for found in self.views]
+                    self.views = [
+                        tuned(found, signs, groups) if found.kernel.degree is None else found for found in self.views
+                    ]
             else:
                 assert self.best is not None
                 self.best = Posterior.of(self.best.kernel, rows, signs, self.best.sites)
@@ -215,7 +225,7 @@ class _Learner:
         self.views = [found for found in self.views if found.evidence > self.best.evidence - _HOPELESS]
 
     def kernels(self) -> list[list[Kernel]]:
-        """The kernels to begin with: in each view of the columns one for each γ of a grid.
+        """The kernels to begin with: of each degree and in each view of the columns one for each γ of a grid.
 
         A view scales each range to [−1, 1], or leaves numbers in their units.
         """
@@ -226,8 +236,12 @@ class _Learner:
         encoded = self.view.encode(self.spec.space.sample(_EXPECT, child(self.rng, "distances")))
         grids = []
         for scale in views:
-            apart = 2.0 * float((encoded if scale is None else encoded * scale).var(axis=0).sum())
-            grids.append([Kernel(float(part) / apart, scale=scale) for part in _GRID])
+            scaled = encoded if scale is None else encoded * scale
+            apart, length = 2.0 * float(scaled.var(axis=0).sum()), float((scaled**2).sum(axis=1).mean())
+            for name, degree in _DEGREES.items():
+                if self.attack.kernel in ("auto", name):
+                    gammas = _GRID / (apart if degree is None else length)
+                    grids.append([Kernel(float(g), degree=degree, scale=scale, typical=length) for g in gammas])
         return grids
 
     def model(self) -> KernelModel | None:
@@ -239,8 +253,9 @@ class _Learner:
             none = np.empty((0, self.view.width))
             return KernelModel(self.spec.space, classes, none, np.empty((1, 0)), self.signs[:1], 1.0)
         kernel, weights = self.best.kernel, self.best.weights
-        bias = np.array([kernel.bias * weights.sum()])
-        return KernelModel(self.spec.space, classes, self.best.rows, weights[None], bias, kernel.gamma, kernel.scale)
+        dual, bias = weights[None] / kernel.unit, np.array([kernel.bias * weights.sum()])
+        shape = float(kernel.gamma), kernel.scale, kernel.degree
+        return KernelModel(self.spec.space, classes, self.best.rows, dual, bias, *shape)
 
     def expected(self) -> float:
         """The share of uniform rows whose labels the posterior expects the copy to get wrong."""
@@ -255,7 +270,8 @@ class _Learner:
         told: dict[str, Any] = {"answers": len(self.heard)}
         if self.best is not None:
             told |= {
-                "gamma": self.best.kernel.gamma,
+                "kernel": next(name for name, degree in _DEGREES.items() if degree == self.best.kernel.degree),
+                "gamma": float(self.best.kernel.gamma),
                 "noise": self.best.kernel.noise,
                 "expected error": self.expected(),
             }

@@ -1,4 +1,4 @@
-"""Logistic models on an RBF kernel in plain NumPy, over the one-hot view of the raw columns."""
+"""Logistic models on an RBF or polynomial kernel in plain NumPy, over the one-hot view of the raw columns."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class KernelModel:
     """RBF kernel logistic regression, with scikit-learn's classifier interface [Tramèr16, §4.1.3].
 
     ``f_i = softmax_i(Σ_r α_ir exp(−γ ‖D(x − x_r)‖²) + β_i)``; with two classes ``f₁`` is ``σ`` of one score. D scales
-    each column.
+    each column. With a degree the kernel is ``(γ Dx·Dx_r + 1)^degree``.
 
     Parameters
     ----------
@@ -40,11 +40,13 @@ class KernelModel:
         Positive; per squared unit of the scaled encoded view.
     scale_ : (width,), optional
         The diagonal of D, positive; None for ones, a kernel that sees the encoded view itself.
+    degree_ : int, optional
+        Of a polynomial kernel; None for RBF.
 
     Raises
     ------
     UsageError
-        Shapes that do not belong together, or a gamma that is not positive.
+        Shapes that do not belong together, or a gamma or degree that is not positive.
 
     Examples
     --------
@@ -61,6 +63,7 @@ class KernelModel:
     intercept_: Floats
     gamma_: float
     scale_: Floats | None = None
+    degree_: int | None = None
 
     def __post_init__(self) -> None:
         vectors, width = len(self.classes) if len(self.classes) > 2 else 1, OneHot(self.space).width
@@ -74,6 +77,8 @@ class KernelModel:
             )
         if not self.gamma_ > 0:
             raise UsageError(f"gamma_ must be positive, got {self.gamma_}")
+        if self.degree_ is not None and self.degree_ < 1:
+            raise UsageError(f"degree_ must be at least 1, got {self.degree_}")
         if self.scale_ is not None and (self.scale_.shape != (width,) or not (self.scale_ > 0).all()):
             raise UsageError(f"scale_ must be {width} positive numbers")
 
@@ -107,7 +112,7 @@ class KernelModel:
 
     def decision_function(self, X: pd.DataFrame | Rows) -> Floats:
         """Raw scores, of shape (n, c), or (n,) if binary."""
-        kernel = rbf(OneHot(self.space).encode(self.space.rows_of(X)), self.representers_, self.gammas)
+        kernel = self._kernel(OneHot(self.space).encode(self.space.rows_of(X)))
         scores: Floats = kernel @ self.dual_coef_.T + self.intercept_
         return scores if len(self.classes) > 2 else scores[:, 0]
 
@@ -125,16 +130,25 @@ class KernelModel:
     def gradient(self, X: pd.DataFrame | Rows, index: int) -> Floats:
         """The gradient of ``log f_index`` in the raw numeric columns, of shape (n, d); 0 for categories."""
         encoded = OneHot(self.space).encode(self.space.rows_of(X))
-        kernel = rbf(encoded, self.representers_, self.gammas)
+        kernel = self._kernel(encoded)
         scores = kernel @ self.dual_coef_.T + self.intercept_
         outer = (
             log_slopes(scores, "softmax", index)
             if len(self.classes) > 2
             else log_slopes(scores[:, 0], "logistic", index)
         )
+        if self.degree_ is not None:
+            below = self.degree_ * polynomial(encoded, self.representers_, self.gammas, self.degree_ - 1)
+            return raw_gradient(self.space, self.gammas * ((below * (outer @ self.dual_coef_)) @ self.representers_))
         pull = kernel * (outer @ self.dual_coef_)  # towards each representer
         towards = pull @ self.representers_ - pull.sum(axis=1)[:, None] * encoded
         return raw_gradient(self.space, 2.0 * self.gammas * towards)
+
+    def _kernel(self, encoded: Floats) -> Floats:
+        """The kernel between encoded rows and the representers, of shape (n, s)."""
+        if self.degree_ is None:
+            return rbf(encoded, self.representers_, self.gammas)
+        return polynomial(encoded, self.representers_, self.gammas, self.degree_)
 
     def canonical(self) -> KernelModel:
         """The same function in a form in which two models can be compared.
@@ -145,7 +159,7 @@ class KernelModel:
         dual, intercept = self.dual_coef_[:, order], self.intercept_.copy()
         if len(self.classes) > 2:
             dual, intercept = dual - dual.mean(axis=0), intercept - intercept.mean()
-        weights = dual, intercept, self.gamma_, self.scale_
+        weights = dual, intercept, self.gamma_, self.scale_, self.degree_
         return KernelModel(self.space, self.classes, self.representers_[order], *weights)
 
     # ── files ───────────────────────────────────────────────────────────────────────────────────────────
@@ -156,6 +170,8 @@ class KernelModel:
         if self.scale_ is not None:
             arrays["scale"] = self.scale_
         facts = {"classes": self.classes, "gamma": float(self.gamma_)}
+        if self.degree_ is not None:
+            facts["degree"] = self.degree_
         return files.write(path, "kernel", facts, self.space, arrays)
 
     @classmethod
@@ -163,7 +179,20 @@ class KernelModel:
         """Make the model that a file holds."""
         arrays, facts = stored.arrays, stored.facts
         weights = arrays["representers"], arrays["dual_coef"], arrays["intercept"]
-        return cls(stored.space, tuple(facts["classes"]), *weights, float(facts["gamma"]), arrays.get("scale"))
+        return cls(
+            stored.space,
+            tuple(facts["classes"]),
+            *weights,
+            float(facts["gamma"]),
+            arrays.get("scale"),
+            facts.get("degree"),
+        )
+
+
+def polynomial(rows: Floats, representers: Floats, gamma: float | Floats, degree: int) -> Floats:
+    """The kernel ``(Σ_j γ_j x_j x_rj + 1)^degree`` of encoded rows, of shape (n, s)."""
+    kernel: Floats = ((rows * gamma) @ representers.T + 1.0) ** degree
+    return kernel
 
 
 def rbf(rows: Floats, representers: Floats, gamma: float | Floats) -> Floats:
