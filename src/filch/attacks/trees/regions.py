@@ -84,6 +84,8 @@ class Region:
         The same box with one feature more given, where the tree goes on to split.
     root : int or None
         The column that the tree splits first in here, where that is known.
+    crossed : bool
+        Whether that column was crossed.
     ended : bool
         Whether a complete row was told the same as one that gives no more than this region.
     missing : int
@@ -105,6 +107,7 @@ class Region:
     parts: list[Region] = field(default_factory=list)
     below: Region | None = None
     root: int | None = None
+    crossed: bool = False
     probed: int = 0
     ended: bool = False
     missing: int = STOP

@@ -48,7 +48,9 @@ class Solver(Nodes):
         while True:
             if region.dead:
                 return
-            pair = yield from self._difference(region)
+            pair = None
+            if not (yield from self._through(region, above)):
+                pair = yield from self._difference(region)
             if above is not None and not self.branches:
                 yield from self._passes(region, above)
             if pair is not None:
@@ -68,11 +70,48 @@ class Solver(Nodes):
                 if column is None and not self.branches:
                     return
             above = region.node
-            region = region.give(column)
+            told = region.below is not None and region.below.root == column
+            region = region.below if told and region.below is not None else region.give(column)
+
+    def _through(self, region: Region, above: int | None) -> Generator[Rows | Also, Answers | None, bool]:
+        """Whether the region's node is shown to answer all of it by rows that give the feature split next, too.
+
+        They do for the parts then what they do here. A row that is not told what the node's branch is told elsewhere is
+        asked without that feature.
+        """
+        known = region.root is None or region.crossed
+        if not self.partial or self.branches or region.given.all() or not known:
+            return False
+        if not region.ids:
+            yield from self._ask(region, region.corner(0))
+        if len(set(region.ids)) != 1 or region.ids[0] == above:
+            return False
+        region.node = region.ids[0]
+        column = yield from self._next_column(region)
+        rows = region.uncovered()
+        if column is None or not len(rows):
+            region.node = None if column is None else region.node
+            return column is not None
+        below, corner = region.give(column), region.corner(0)
+        values = region.open.get(column, (float(region.low[column]), float(region.high[column])))
+        ends = np.array([corner] * len(values))
+        ends[:, column] = values
+        place = np.arange(len(rows)) % len(values)
+        rows[:, column] = np.array(values)[place]
+        ids = yield from self._ask(below, np.concatenate([ends, rows]))
+        odd = ids[len(values) :] != ids[place]
+        short = rows[odd]
+        short[:, column] = np.nan
+        told = yield from self._ask(region, short)
+        if (told == region.node).all():
+            return True
+        region.node, region.below = None, None
+        return False
 
     def _difference(self, region: Region) -> Generator[Rows | Also, Answers | None, Pair | None]:
         """Two rows of the region with different ids; None, and its node is known, if there seem to be none."""
-        if region.root is not None and not region.rows:
+        if region.root is not None and not region.crossed:
+            region.crossed = True
             for number in (0, 1):
                 pair = yield from self._across(region, region.root, region.corner(number))
                 if pair is not None:
