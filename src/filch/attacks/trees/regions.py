@@ -12,7 +12,7 @@ from filch.core.features import FeatureSpace, Rows
 from filch.models.trees.build import STOP
 
 Ints = npt.NDArray[np.int64]
-_KEPT = 96  # answered rows that a region keeps at hand; all others are remembered too
+_KEPT = 256  # answered rows that a region keeps at hand; all others are remembered too
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,7 @@ from filch.core.seeds import child
 from filch.errors import BudgetSpent
 from filch.models.trees.tree import TreeModel
 
-_ROUNDS = 12  # of tests, and of checks that led to repairs
+_ROUNDS = 24  # of tests, and of checks that led to repairs
 
 
 @dataclass(eq=False)

@@ -19,6 +19,8 @@ from filch.core.oracle import OracleSpec
 from filch.models.trees.missing import DECIMALS
 
 _MORE = 8  # times as many tests where the training rows of the leaves found do not add up to their node's
+_SWEEPS = 4  # in which the pairs of all leaves are asked
+_QUIET = 200  # pairs in a row that show nothing, after which each leaf that was tested is believed
 
 
 @dataclass(eq=False)
@@ -30,13 +32,17 @@ class Tests:
     spec : OracleSpec
     solver : Solver
     probes : int
-        Pairs of rows for each leaf.
+        Pairs of rows for each leaf, at most: fewer if many in a row show nothing.
     """
 
     spec: OracleSpec
     solver: Solver
     probes: int
     repaired: int = 0
+    before: int = 0
+    asked: int = 0
+    quiet: int = 0
+    """Pairs asked since one of them last showed something."""
 
     def wanted(self, root: Region, rng: np.random.Generator, name: str) -> dict[str, Step]:
         """The tests still to be made, by name; none where training rows add up."""
@@ -47,10 +53,14 @@ class Tests:
         adds = self.solver.partial and exact and reveal.level == "confidence" and self.spec.classes is not None
         doubts = Counts(self.solver.memory, len(self.spec.classes or ())).doubts(root) if adds else {}
         tests: dict[str, Step] = {}
+        self.quiet = 0 if self.repaired > self.before else self.quiet + self.asked
+        self.asked, self.before = 0, self.repaired
         for leaf in shared_ids(root):
             doubt = doubts.get(id(leaf), 1.0)
-            wanted = math.ceil(min(doubt, float(_MORE)) * self.probes)
-            if leaf.probed < wanted:
+            most = math.ceil(min(doubt, float(_MORE)) * self.probes)
+            wanted = min(most, leaf.probed + math.ceil(most / _SWEEPS))
+            if leaf.probed < wanted and (self.quiet < _QUIET or not leaf.probed or math.isinf(doubt)):
+                self.asked += wanted - leaf.probed
                 tests[f"test {len(tests)}"] = self._probe(leaf, wanted, rng, f"{name}{len(tests)}/")
         return tests
 
