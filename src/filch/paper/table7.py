@@ -229,7 +229,7 @@ def _section(target: AmazonTarget, copy: AdditiveModel) -> Section:
     if not charts:
         return Section(target.study.name, "No attribute is binned.")
     widest = max(len(model_edges) for model_edges in target.model.edges_.values())
-    text = f"Up to {widest} edges an attribute; between two lie about equally many training rows, or one value that repeats."
+    text = f"Up to {widest} edges an attribute; between two lie about as many training rows, or one value that repeats."
     return Section(target.study.name, text, table=worst, charts=charts)
 
 
