@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 
 from filch.core.answers import Answers
@@ -24,6 +25,7 @@ from filch.core.encoding import OneHot
 from filch.core.oracle import ModelOracle
 from filch.errors import BudgetSpent, DataError, UsageError
 from filch.models.logistic import LogisticModel
+from filch.models.surrogate import SurrogateModel
 from filch.paper import Spread, figure4, figure5, figure6, mlp_labels
 from filch.paper.compare import unknowns
 from filch.paper.curves import Curve, draw
@@ -224,6 +226,19 @@ def test_linear_copies_are_measured_as_their_own_predictions() -> None:
     (found,) = measure.wrong_on_test(shown, [made.model])
     names = np.asarray(shown.oracle.spec.classes)[oracle.ask(shown.X_test).labels]
     assert found == (made.model.predict(shown.X_test) != names).mean()
+
+
+@pytest.mark.parametrize("seen", [[1], [0, 2], [0, 1, 2]])
+def test_copies_that_have_not_met_every_class_are_measured_as_their_own_predictions(seen: list[int]) -> None:
+    shown = target("iris", "softmax")
+    X, y = shown.study.X_train, np.searchsorted(shown.oracle.spec.classes or (), shown.study.y_train)
+    some = np.isin(y, seen)
+    kind = DummyClassifier() if len(seen) == 1 else LogisticRegression(max_iter=1_000)
+    copy = SurrogateModel(shown.oracle.spec.space, shown.oracle.spec.classes, kind.fit(X[some], y[some]))
+    oracle = ModelOracle(shown.oracle.model, shown.oracle.spec.space, reveal="labels")
+    wanted = (copy.labels(shown.X_test) != oracle.ask(shown.X_test).labels).mean()
+    assert measure.wrong_on_test(shown, [copy]) == [wanted]
+    assert (measure.angle(shown, copy) is None) == (len(seen) < 3)
 
 
 # ── strategies ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 
 from filch.core.encoding import OneHot
@@ -103,6 +104,23 @@ def _weights(space: FeatureSpace, model: Any) -> Floats | None:
     return None
 
 
+def _scoring(space: FeatureSpace, model: Any) -> Floats | None:
+    """As `_weights`, for a copy's labels alone: a surrogate that has not met every class is scored, too."""
+    if not isinstance(model, SurrogateModel) or not model.encoded or model.classes is None:
+        return _weights(space, model)
+    fitted, many = model.estimator, len(model.classes) > 2
+    if isinstance(fitted, DummyClassifier) and len(fitted.classes_) == 1:
+        known, scores = fitted.classes_, np.zeros((1, OneHot(space).width + 1))
+    elif isinstance(fitted, LogisticRegression) and many and len(fitted.classes_) > 2:
+        known, scores = fitted.classes_, np.column_stack([fitted.coef_, fitted.intercept_])
+    else:
+        return _weights(space, model)
+    full = np.zeros((len(model.classes), scores.shape[1]))
+    full[:, -1] = -np.inf
+    full[known] = scores
+    return full
+
+
 def _labels_of_target(target: Target, rows: Rows) -> Labels:
     labels = ModelOracle(target.oracle.model, target.oracle.spec.space, reveal="labels").ask(rows).labels
     assert labels is not None
@@ -112,7 +130,7 @@ def _labels_of_target(target: Target, rows: Rows) -> Labels:
 def _labels(target: Target, models: Sequence[ExtractedModel], rows: Rows) -> list[Labels]:
     """Each copy's labels; those of linear ones from one encoding, which takes longer than their scores."""
     space, classes = target.oracle.spec.space, target.oracle.spec.classes or ()
-    weights = [_weights(space, model) for model in models]
+    weights = [_scoring(space, model) for model in models]
     encoded = OneHot(space).encode(rows) if any(part is not None for part in weights) else rows[:, :0]
     found: list[Labels] = []
     for model, part in zip(models, weights, strict=True):
