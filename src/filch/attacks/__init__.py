@@ -61,6 +61,11 @@ _ATTACKS: Mapping[str, tuple[str, str, str]] = {
         "PerceptronSGD",
         "gradient descent for networks with one hidden layer: the paper's own method, an approximation",
     ),
+    "softmax-labels": (
+        "softmax_labels",
+        "SoftmaxLabels",
+        "rows in which two classes tie: linear models of several classes from labels alone",
+    ),
     "tree-bottom-up": ("tree_bottom_up", "TreeBottomUp", "path finding: decision trees by complete queries"),
     "tree-top-down": ("tree_top_down", "TreeTopDown", "path finding: decision trees by incomplete queries"),
     "retraining": ("retraining", "Retraining", "train a surrogate on answers: any model, any reveal"),
