@@ -92,7 +92,9 @@ def test_categories_alone(seed):
 def test_integers_categories_and_columns_that_cannot_move(seed):
     oracle = labels_of(target(mixed(), 3, seed))
     run = filch.extract(oracle, attack="softmax-labels", budget=1_000, seed=seed)
-    assert run.outcome == "verified", run.reason
+    # Where two classes meet nowhere near a third, the scale of their difference stays open, and with it the estimate.
+    assert run.outcome in ("verified", "no_convergence"), run.reason
+    assert run.evidence["agreed"] == run.evidence["checked"] == 8
     assert filch.fidelity(oracle, run.model).r_unif <= 1e-3
     assert run.selection == 16
 

@@ -6,7 +6,7 @@ distribution over all weights (`filch.attacks.linear.contests`); rows are asked 
 mean tie, those first whose labels take most of the expected disagreement (`filch.attacks.linear.ties`). ``check`` rows
 (selection account), early and at the end, tell what is not linear.
 
-Queries: see docs/reproductions.md; about 6 c(d + 1) until 1 of 1,000 uniform rows is labelled otherwise, for d columns.
+Queries: about one for each bit that is wanted of each weight; see docs/reproductions.md for what that was on real data.
 """
 
 from __future__ import annotations

@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import linalg
 from scipy.special import log_ndtr, ndtr
-from sklearn.linear_model import LogisticRegression
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -28,8 +27,6 @@ _SWEEPS, _STILL = 20, 0.05  # of propagation: at most so many, until margins mov
 _DAMPED, _FALLS, _LEAST = 0.7, 0.7, 0.05  # each goes so far; half as far where moves did not fall so much; at least
 _WORST = 0.5  # of a margin's move: propagation that is still so far from rest is given up
 _SLOW = 3e8  # multiplications of an orthogonal step
-_SOFT, _STEPS = 10.0, 500  # of the fit where no linear model fits: its inverse penalty, and its most steps
-_NEVER = 100.0  # how far below the others a class that was never seen scores there
 _LOST = 1e-7  # of the mean's length: with so small a deviation the inverse covariance has no digits left
 
 
@@ -53,7 +50,7 @@ class ClassBelief:
     --------
     >>> belief = ClassBelief(np.ones(1), 3)
     >>> belief.hear(np.ones((1, 1)), np.array([2]))
-    >>> belief.scores(np.ones((1, 1))).argmax()
+    >>> int(belief.scores(np.ones((1, 1))).argmax())
     2
     """
 
@@ -281,13 +278,3 @@ def worth(margins: Floats) -> Floats:
     chance = np.clip(ndtr(margins), 1e-12, 1 - 1e-12)
     density = np.exp(-0.5 * np.minimum(np.abs(margins), 30.0) ** 2 - _LOG_ROOT)
     return np.asarray(density**2 / (chance * (1 - chance)))
-
-
-def soft_fit(design: Floats, labels: Ints, classes: int) -> Floats:
-    """Weights (c, p) of a softmax that gives most labels, where no linear model gives all."""
-    found = LogisticRegression(C=_SOFT, fit_intercept=False, max_iter=_STEPS).fit(design, labels)
-    weights = np.zeros((classes, design.shape[1]))
-    weights[:, -1] = -_NEVER
-    parts = found.coef_ if len(found.classes_) > 2 else np.vstack([np.zeros_like(found.coef_), found.coef_])
-    weights[found.classes_] = parts
-    return weights

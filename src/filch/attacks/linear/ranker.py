@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from filch.attacks.linear.contests import ClassBelief, soft_fit
-from filch.attacks.linear.contradiction import separate
+from filch.attacks.linear.contests import ClassBelief
 from filch.attacks.linear.design import Design
+from filch.attacks.linear.misfit import contradiction, soft_fit
 from filch.attacks.linear.ties import Ties, leaders
 from filch.core.answers import Answers
 from filch.core.attack import Ask, Finding, Outcome, Steps
@@ -24,20 +24,17 @@ Floats = npt.NDArray[np.float64]
 _FIRST = 4  # rows for each class, from anywhere, before any is chosen
 _LOOK = 1_024, 4  # rows, and rows an unknown, in which two classes must be seen
 _EARLY = 4  # rows an unknown after which the target is first held to be linear
+_SEEK = 4, 64, 2  # one row in so many looks for classes never seen; at most so many, and so many for each column
 _TURNS = 4  # a fit that further rows disagree with is mended at most so often, less one
 _ROUND = 32  # one row in a batch for so many unknowns
 _SETTLE = 5, 4  # all labels are weighed anew after a fifth as many more as there are unknowns, and at least four
 _CLEAR = 6.0  # deviations by which a class leads where its label is certain
 _SAMPLE = 2_048  # uniform rows that stand for the space
-_THIN = 1e-4  # of a score's scale: labels of smaller leads prove nothing, for they may be rounding
-_PROOF = 2, 200  # signs for each unknown, and more, out of which a proof is looked for
-_ROUNDS = 4  # of that search, each with the signs that the last one's weights miss
 _STRAIN = (
     2,
     0.03,
     0.1,
 )  # rows an unknown at which labels against the fit are first counted; shares: suspicious, hopeless
-_WIDE = 700  # unknowns: the search for a proof among more takes minutes
 _SHOWN = 1_000  # numbers of contradicting rows that the evidence shows
 
 
@@ -74,6 +71,8 @@ class Ranker:
     """Heard rows whose labels no linear model gives."""
     hopeless: str = ""
     """Why no linear model is behind the labels, where there is no proof."""
+    sought: int = 0
+    """Rows in which classes that were never seen were looked for."""
     exhausted: bool = False
     """Whether no row was left whose label is open."""
 
@@ -135,6 +134,12 @@ class Ranker:
             if self.single and self.paid >= max(_LOOK[0], _LOOK[1] * self.unknowns):
                 break
             rows = self.ties.choose(self.belief, self.batch, beside)
+            if (
+                len(rows)
+                and self.sought < _SEEK[1] + _SEEK[2] * self.design.size
+                and self.sought * _SEEK[0] <= self.paid
+            ):
+                rows = np.vstack([rows, self.seek(len(rows))])
             if not len(rows) and self.settle():
                 continue
             if not len(rows) and self.single:
@@ -153,6 +158,16 @@ class Ranker:
                 look *= 2
                 if not self.believable():
                     break
+
+    def seek(self, n: int) -> Rows:
+        """New rows in which a class that was never seen may be at its best, of shape (≤ n / 2 or 1, d)."""
+        seen = np.unique(self.belief.labels)
+        never = np.setdiff1d(np.arange(self.belief.classes), seen)
+        if not len(never) or not len(seen):
+            return np.empty((0, len(self.spec.space)))
+        rows = self.ties.best_of(self.belief, never, seen, max(1, n // 2))
+        self.sought += len(rows)
+        return rows
 
     @property
     def known(self) -> bool:
@@ -217,7 +232,7 @@ class Ranker:
         if self.held is not None:
             self.hear(self.held)
             self.held = None
-        self.proof = self.contradiction()
+        self.proof = contradiction(self.belief)
         return not self.proof
 
     def believable(self) -> bool:
@@ -226,39 +241,10 @@ class Ranker:
             return False
         count, heard = self.contradicted, len(self.belief.labels)
         if count > _STRAIN[1] * heard:
-            self.proof = self.contradiction()
+            self.proof = contradiction(self.belief)
             if not self.proof and count > _STRAIN[2] * heard:
                 self.hopeless = f"{count} of {heard} labels contradict the fit to all of them"
         return not self.proof and not self.hopeless
-
-    def contradiction(self) -> list[int]:
-        """Heard rows whose labels no linear model gives, as far as a few thousand of their signs tell."""
-        if self.unknowns > _WIDE:
-            return []
-        belief = self.belief
-        rows, labels = belief.rows, belief.labels
-        scores = belief.scores(rows)
-        lead = scores[np.arange(len(rows)), labels][:, None] - scores
-        at, below = np.nonzero(np.arange(belief.classes) != labels[:, None])
-        gap = lead[at, below]
-        thick = np.abs(gap) > _THIN * np.abs(scores).max()
-        at, below, gap = at[thick], below[thick], gap[thick]
-        chosen = gap.argsort()[: _PROOF[0] * self.unknowns + _PROOF[1]]
-        for _ in range(_ROUNDS):
-            signs = belief.differences(rows[at[chosen]], labels[at[chosen]], below[chosen])
-            weights, proof = separate(signs, np.ones(len(signs), dtype=bool))
-            if len(proof):
-                return sorted(set(at[chosen][proof].tolist()))
-            if weights is None:
-                break
-            parts = belief.basis.T @ weights.reshape(belief.classes - 1, -1)
-            scores = rows @ parts.T
-            missed = np.flatnonzero(scores[at, labels[at]] - scores[at, below] <= 0)
-            missed = np.setdiff1d(missed, chosen)[: self.unknowns]
-            if not len(missed):
-                break
-            chosen = np.concatenate([chosen, missed])
-        return []
 
     # ── the result ──────────────────────────────────────────────────────────────────────────────────────
 

@@ -52,14 +52,14 @@ class Beside:
     disagreement: float = field(init=False)
     """The expected share of uniform rows that the mean labels otherwise than the target."""
     open: float = field(init=False)
-    """The part of it whose labels are known by fewer than three deviations: of others no label tells much."""
+    """The part of it whose labels are known by fewer than 3.3 deviations: of others no label tells much."""
     weight: Floats = field(init=False)
     """How much of that a smaller variance of each difference saves, of shape (n,); up to one factor for all."""
 
     def __post_init__(self) -> None:
         reach = max(float(self.gap.max()), 1e-300)
         margin = self.gap / self.deviation
-        # Where scores are known to less than the rows' distance from the boundary, that distance may be any one.
+        # Where the boundary is known to less than the rows' distance from it, that distance may be any one.
         fine = self.deviation < _FINE * reach
         chance = np.where(fine, self.deviation / math.sqrt(2 * math.pi) / reach, ndtr(-margin))
         object.__setattr__(self, "disagreement", float(chance.sum()) / _SAMPLE)
@@ -153,6 +153,15 @@ class Ties:
         rows = near.copy()
         rows[each, column] = np.where(numeric, moved, np.where(share < 0.5, near[each, column], past[each, column]))
         return np.asarray(self.space.snap(rows))
+
+    def best_of(self, belief: ClassBelief, classes: Ints, others: Ints, n: int) -> Rows:
+        """New rows, of shape (≤ n, d), in which one of ``classes`` may be furthest above one of ``others``."""
+        weights, each = belief.weights + belief.draws(n, self.draws), np.arange(n)
+        rows = self.far(weights[each, self.draws.choice(classes, n)] - weights[each, self.draws.choice(others, n)])
+        rows = np.unique(rows, axis=0)
+        rows = rows[self.new(rows)]
+        self.asked.update(row.tobytes() for row in rows)
+        return np.asarray(rows)
 
     def pool(self, belief: ClassBelief, n: int) -> Rows:
         """Rows to choose from, of shape (≤ 2 n, d): ties, and rows in which a class is at its best."""
