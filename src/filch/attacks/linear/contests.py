@@ -84,7 +84,7 @@ class ClassBelief:
     def draws(self, count: int, rng: np.random.Generator) -> Floats:
         """Weights that may be, less the mean's: of shape (count, c, p)."""
         ways = rng.standard_normal((count, len(self.root))) @ self.root.T
-        return np.einsum("kc,nkp->ncp", self.basis, ways.reshape(count, self.classes - 1, -1))
+        return np.asarray(np.einsum("kc,nkp->ncp", self.basis, ways.reshape(count, self.classes - 1, -1)))
 
     def differences(self, design: Floats, above: Ints, below: Ints) -> Floats:
         """What differences of two scores are made of: rows over all contrasts, of shape (n, (c − 1) p)."""
@@ -221,7 +221,7 @@ class ClassBelief:
         for g in groups:
             way = np.tensordot(self.basis[:, above[g.start]] - self.basis[:, below[g.start]], blocks, axes=1)
             if g.stop - g.start > len(self.deviations):
-                way = linalg.qr(way.T, mode="r")[0][: len(way)].T
+                way = np.asarray(linalg.qr(way.T, mode="r")[0][: len(way)].T, dtype=np.float64)
             parts.append(((design[g] @ way) ** 2).sum(axis=1))
         return self._gaps(design, above, below, groups, mean), np.maximum(np.concatenate(parts), 1e-300)
 
