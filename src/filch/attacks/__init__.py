@@ -67,6 +67,7 @@ _ATTACKS: Mapping[str, tuple[str, str, str]] = {
         "rows in which two classes tie: linear models of several classes from labels alone",
     ),
     "tree-bottom-up": ("tree_bottom_up", "TreeBottomUp", "path finding: decision trees by complete queries"),
+    "tree-labels": ("tree_labels", "TreeLabels", "trees, forests and boosting from labels: axis-parallel searches"),
     "tree-top-down": ("tree_top_down", "TreeTopDown", "path finding: decision trees by incomplete queries"),
     "retraining": ("retraining", "Retraining", "train a surrogate on answers: any model, any reveal"),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -51,6 +52,8 @@ class Fitter:
         Answered rows.
     unbiased : int
         So many of the first answers are to rows that were not chosen for being hard: errors are told on these. 0: all.
+    light : mapping of str to float
+        By phase, the weight of its answers in fits and choices; 1 for others. For estimators that take weights.
     """
 
     spec: OracleSpec
@@ -59,12 +62,19 @@ class Fitter:
     rng: np.random.Generator
     heard: Answers
     unbiased: int = 0
+    light: Mapping[str, float] = field(default_factory=dict)
     _fitted: tuple[int, SurrogateModel] | None = field(default=None, init=False)
+    _weights: Floats = field(init=False)
     _chosen: dict[int, Any] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self._weights = np.ones(len(self.heard))
 
     def hear(self, ask: Ask, answers: Answers) -> None:
         """Learn answers."""
-        self.heard = Answers.concat([self.heard, answers.given])
+        given = answers.given
+        self.heard = Answers.concat([self.heard, given])
+        self._weights = np.concatenate([self._weights, np.full(len(given), self.light.get(ask.phase, 1.0))])
 
     def model(self) -> SurrogateModel | None:
         """The best surrogate for what was heard; None if nothing was."""
@@ -72,7 +82,7 @@ class Fitter:
         if n == 0:
             return None
         if self._fitted is None or self._fitted[0] != n:
-            self._fitted = n, self._fit(self._best(), self.heard)
+            self._fitted = n, self._fit(self._best(), self.heard, self._weights)
         return self._fitted[1]
 
     def evidence(self) -> dict[str, Any]:
@@ -119,7 +129,8 @@ class Fitter:
 
     def _ranked(self, candidates: tuple[Any, ...], judged: npt.NDArray[np.int64]) -> tuple[Any, ...]:
         """The candidates by cross-validated error; of equally good ones, the simplest first."""
-        errors = [self._errors(candidate, judged).mean() for candidate in candidates]
+        weights = self._weights[judged]
+        errors = [np.average(self._errors(candidate, judged), weights=weights) for candidate in candidates]
         return tuple(candidates[place] for place in np.argsort(errors, kind="stable"))
 
     @cached_property
@@ -132,10 +143,10 @@ class Fitter:
 
     def _errors(self, candidate: Any, judged: npt.NDArray[np.int64]) -> Floats:
         """How far off each judged answer is, from a fit on the others: another label, total variation, or distance."""
-        sample = self.heard[judged]
+        sample, weights = self.heard[judged], self._weights[judged]
         errors = np.empty(len(sample))
         for learn, test in KFold(_FOLDS).split(sample.rows):
-            errors[test] = self._off(self._fit(candidate, sample[learn]), sample[test])
+            errors[test] = self._off(self._fit(candidate, sample[learn], weights[learn]), sample[test])
         return errors
 
     def _off(self, model: SurrogateModel, answers: Answers) -> Floats:
@@ -147,17 +158,17 @@ class Fitter:
             return np.asarray(model.labels(answers.rows) != answers.labels, dtype=np.float64)
         return np.asarray(0.5 * np.abs(model.votes(answers.rows) - answers.probabilities).sum(axis=1))
 
-    def _fit(self, candidate: Any, answers: Answers) -> SurrogateModel:
+    def _fit(self, candidate: Any, answers: Answers, weights: Floats) -> SurrogateModel:
         """Fit a surrogate; what top-k answers hide is first shared evenly, then as the surrogate of before says."""
         shown = answers.probabilities
         if shown is None or not np.isnan(shown).any():
-            return self._fit_once(candidate, answers, shown)
-        model = self._fit_once(candidate, answers, _completed(shown, np.ones_like(shown)))
+            return self._fit_once(candidate, answers, weights, shown)
+        model = self._fit_once(candidate, answers, weights, _completed(shown, np.ones_like(shown)))
         for _ in range(_COMPLETIONS):
-            model = self._fit_once(candidate, answers, _completed(shown, model.votes(answers.rows)))
+            model = self._fit_once(candidate, answers, weights, _completed(shown, model.votes(answers.rows)))
         return model
 
-    def _fit_once(self, candidate: Any, answers: Answers, soft: Floats | None) -> SurrogateModel:
+    def _fit_once(self, candidate: Any, answers: Answers, weights: Floats, soft: Floats | None) -> SurrogateModel:
         estimator = _seeded(clone(candidate), self.rng)
         X = inputs(self.spec.space, answers.rows, encoded=self.encoded)
         y: Any = answers.labels if self.spec.classes is not None else answers.value
@@ -166,6 +177,8 @@ class Fitter:
             y = np.eye(self.spec.n_classes)[answers.labels] if soft is None else soft
         elif self.spec.classes is not None:
             weight = _weight_parameter(estimator)
+            if weight and self.light and soft is None:
+                fit = {weight: weights}
             if weight and soft is not None:  # each row once a class, weighted by the class's probability
                 rows, y = np.nonzero(soft > _LIGHT)
                 X, fit = X[rows], {weight: soft[rows, y]}

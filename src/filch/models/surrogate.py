@@ -191,6 +191,8 @@ def _size(fitted: Any) -> int:
     for inner in ("regressor_", "best_estimator_"):
         if hasattr(fitted, inner):
             return _size(getattr(fitted, inner))
+    if hasattr(fitted, "_predictors"):  # of histogram boosting: a list of trees for each iteration
+        return sum(len(tree.nodes) for trees in fitted._predictors for tree in trees)
     if hasattr(fitted, "steps"):
         return sum(_size(step) for _, step in fitted.steps)
     if hasattr(fitted, "estimators_"):

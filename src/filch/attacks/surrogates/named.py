@@ -14,6 +14,7 @@ from sklearn.ensemble import (
     ExtraTreesRegressor,
     GradientBoostingClassifier,
     GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
     RandomForestClassifier,
     RandomForestRegressor,
 )
@@ -153,9 +154,9 @@ def _classifiers(name: str, kind: Kind, width: int, classes: int) -> tuple[Any, 
         case "forest":
             return RandomForestClassifier(), RandomForestClassifier(max_features=0.5)
         case _:
-            return tuple(
-                GradientBoostingClassifier(n_estimators=200, max_depth=depth, max_features="sqrt", subsample=0.5)
-                for depth in (3, 6)
+            return (
+                GradientBoostingClassifier(n_estimators=200, max_features="sqrt", subsample=0.5),
+                HistGradientBoostingClassifier(max_iter=150, max_leaf_nodes=15, min_samples_leaf=5),
             )
 
 
