@@ -247,6 +247,29 @@ def test_throttling_in_a_search_is_waited_for_and_paid_once():
         assert found.account.predictions == run.queries + run.selection == run.ledger.sent
 
 
+def test_an_endpoint_that_goes_in_a_search_ends_it_and_the_journal_pays_the_rest_once(tmp_path):
+    with running(peak=1e6) as found:
+        served, account = found.service.models["ml-2"], found.account
+        charge = account.charge
+
+        def last():
+            charge()
+            served.endpoint = account.predictions < 12
+
+        account.charge = last
+        ask = {"budget": 300, "seed": 3, "curve": False, "journal": tmp_path / "run.db"}
+        with found.connect(attempts=1, concurrency=1) as oracle, pytest.raises(Rejected, match="PredictorNotMounted"):
+            filch.extract(oracle, "binned-linear", **ask)
+        assert account.predictions == 12
+        account.charge, served.endpoint, account.peak, account._tokens = charge, True, 40, 3.0
+        with found.connect() as oracle:  # throttled, too
+            run = filch.extract(oracle, "binned-linear", **ask)
+        assert run.outcome.value == "verified"
+        # The row that was refused as the run ended may have been answered, for all that the journal tells.
+        assert [entry.rows for entry in run.uncertain] == [1]
+        assert account.predictions + 1 == run.queries + run.selection
+
+
 def test_throttling_that_does_not_end_marks_rows_refused():
     with running(peak=1e-6) as found:
         found.account._tokens = 0.0
