@@ -43,6 +43,19 @@ from filch.testing.wrappers import Flipping
 OUT = Path("out/bench/labels.json")
 CELLS = OUT.with_name("labels-cells.json")
 ATTACKS = Path(filch.__file__).parent / "attacks"
+_OWN = (
+    "asking",
+    "contradiction",
+    "curves",
+    "design",
+    "halfspaces",
+    "halver",
+    "halving",
+    "hyperplane",
+    "jumps",
+    "surface",
+)
+CODE = ("halfspace.py", "lowd_meek.py", *(f"linear/{name}.py" for name in _OWN))
 PARTS = ("planes", "datasets", "one-hot", "flips", "batches", "seconds", "lowd-meek", "polynomials")
 SMALL = ("circles", "moons", "breast-cancer", "diabetes")
 _BLOCK = 50_000
@@ -150,8 +163,7 @@ class Marked:
 
 def kept(name: str, run: Callable[[], Cell]) -> Cell:
     """Run a cell, or take what an earlier run of the same code found: a broken run goes on where it was."""
-    sources = [*ATTACKS.glob("linear/*.py"), ATTACKS / "halfspace.py", ATTACKS / "lowd_meek.py"]
-    code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(sources))).hexdigest()[:12]
+    code = hashlib.sha256(b"".join((ATTACKS / part).read_bytes() for part in CODE)).hexdigest()[:12]
     cells = json.loads(CELLS.read_text()) if CELLS.exists() else {}
     name = f"{code} | {name}"
     if name not in cells:

@@ -20,7 +20,7 @@ _ATTACKS: Mapping[str, tuple[str, str, str]] = {
     "halfspace": (
         "halfspace",
         "Halfspace",
-        "halving what labels leave open: binary linear and polynomial models, also over categories, with flipped labels",
+        "halving what labels leave open: binary linear and polynomial models, over categories, with flips",
     ),
     "kernel-labels": (
         "kernel_labels",
