@@ -1,5 +1,7 @@
 """Additive models: edges to ε, weights to float precision, fewer queries than one attribute at a time takes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -105,13 +107,14 @@ def test_it_takes_about_half_of_a_search_attribute_by_attribute():
     assert max(ratios) < 0.6, ratios
 
 
-def conversation(source, known):
-    """The answers of an attack that knows some, its phases and its finding."""
+def conversation(source, known, refused=0.0):
+    """The answers of an attack that knows some, its phases and its finding; some rows are refused."""
+    rng = np.random.default_rng(0)
     steps = Attack().steps(source.spec, np.random.default_rng(1), budget=1_000, known=known)
     answers, phases, ask = [], [], next(steps)
     try:
         while True:
-            answers.append(source.ask(ask.rows))
+            answers.append(replace(source.ask(ask.rows), refused=rng.random(len(ask.rows)) < refused))
             phases += [ask.phase] * len(ask.rows)
             ask = steps.send(answers[-1])
     except StopIteration as stop:
@@ -130,6 +133,16 @@ def test_known_rows_are_not_asked_again(classes):
     rest, _, finding = conversation(source, half)
     assert finding.outcome == "verified" and len(rest) == len(first) - len(half)
     assert not {row.tobytes() for row in rest.rows} & {row.tobytes() for row in half.rows}
+
+
+def test_two_rows_in_five_are_refused():
+    for seed in range(5):
+        model = fitted(seed)
+        _, phases, finding = conversation(oracle(model), Answers.none(5), refused=0.4)
+        assert finding.outcome == "verified" and len(phases) < 250
+        rows = far(model, rows_with_gaps(9))
+        off = finding.model.predict_proba(rows) - oracle(model).ask(rows).probabilities
+        assert np.abs(off).sum(axis=1).max() < 2e-9
 
 
 def test_known_rows_are_further_rows_to_check_by():

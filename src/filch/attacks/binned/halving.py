@@ -14,14 +14,13 @@ import numpy as np
 
 from filch.attacks.binned.decode import Sum, Sums, packed
 from filch.attacks.binned.learn import Learner
-from filch.attacks.binned.lines import Job, Place, Point
+from filch.attacks.binned.lines import TRIES, Job, Place, Point
 from filch.core.answers import Answers
 from filch.core.attack import Ask
 
 Together = dict[Place, None]
 """The places of one query, in their order."""
 _AGAIN = 3  # times that what is not told is asked in one round
-_REFUSED = 5  # times that a place is asked which is refused
 _ROUNDS = 200  # of halving: more than any range of float64 takes
 _ENDLESS = 40  # places of an attribute that all add something else: no steps, but a curve or a line
 # Shares of places that add something new. They were chosen on models with random edges and on those of Table 7.
@@ -148,7 +147,7 @@ class Halving(Learner):
                 job = self.asked.get(place)
                 if job is not None:
                     self.lines[job.column].refused(job)
-                if self.refusals[place] >= _REFUSED:
+                if self.refusals[place] >= TRIES:
                     self.deferred = [other for other in self.deferred if other != place]
                     self.sums.open = [one for one in self.sums.open if place not in one.places]
         self.sums.settle()

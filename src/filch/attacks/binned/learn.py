@@ -22,7 +22,7 @@ Told = tuple[Floats, float] | None
 """What a row adds, (k,), and its error; None if that was refused or tells nothing."""
 EXACT = 1e-12
 """Answers rounded more coarsely than this are asked one attribute at a time."""
-_AGAIN = 3  # times that a refused row is asked
+_AGAIN = 6  # times that a refused row is asked
 
 
 @dataclass(eq=False)

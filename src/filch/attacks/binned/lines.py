@@ -21,6 +21,7 @@ Place = tuple[int, float]
 """A column and a value."""
 _PLACES = (0.5, 0.42, 0.58, 0.34, 0.66)
 """Where to ask within an interval: the next one only if an answer was refused."""
+TRIES = 12  # times that an interval, or a place with others, is asked whose answers are refused
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,8 +148,8 @@ class Line:
                 continue
             wide = high - low > (1.5 * self.step if self.step else self.width)
             tries = self.tries.get((low, high), 0)
-            if wide and tries < len(_PLACES):
-                x = self._between(low, high, _PLACES[tries])
+            if wide and tries < TRIES:
+                x = self._between(low, high, _PLACES[tries % len(_PLACES)])
                 if low < x < high:
                     found.append(Job(self.column, x, low, high, not known))
         return found

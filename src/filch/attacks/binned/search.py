@@ -20,7 +20,7 @@ from filch.core.seeds import child
 Floats = npt.NDArray[np.float64]
 _SHARES = tuple((np.arange(1, 12) / 12).tolist())  # where lines are told from steps, if three places do not
 _SAME = 1e-9  # how far answers may be from a model that makes them
-_AGAIN = 3  # times that a refused row is asked
+_AGAIN = 6  # times that a refused row is asked
 
 
 @dataclass(eq=False)
