@@ -12,7 +12,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 import filch
 from filch.attacks.committee import Committee
-from filch.attacks.committees.spread import spread
+from filch.attacks.committees.spread import indicators, spread
 from filch.core.drive import drive
 from filch.core.features import Categorical, FeatureSpace, Numeric
 from filch.core.oracle import ModelOracle
@@ -139,6 +139,15 @@ def test_spread_rows_keep_to_the_space_and_lean_to_its_edges():
         rows[:, :40].mean(axis=1).std() > 3 * space.sample(2_000, np.random.default_rng(0))[:, :40].mean(axis=1).std()
     )
     assert set(rows[:, 40]) == {0.0, 1.0}
+
+
+def test_columns_named_as_indicators_are_one_attribute():
+    names = ["age", "sex=f", "sex=m", "town_a", "town_b", "town_c", "vip=yes", "x1"]
+    space = FeatureSpace.box([18, 0, 0, 0, 0, 0, 0, 0], [90, 1, 1, 1, 1, 1, 1, 1], names)
+    assert [block.tolist() for block in indicators(space)] == [[1, 2], [3, 4, 5]]
+    rows = spread(space, 1_600, np.random.default_rng(0))
+    assert ((rows[:, 1:3].sum(axis=1) == 1) & (rows[:, 3:6].sum(axis=1) == 1)).mean() >= 0.75
+    assert not indicators(BOX)
 
 
 def test_a_target_without_classes_is_refused():

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 
 import numpy as np
+import numpy.typing as npt
 
+from filch.core.columns import Numeric
 from filch.core.features import FeatureSpace, Rows
 
 
@@ -15,7 +19,7 @@ def spread(space: FeatureSpace, n: int, rng: np.random.Generator) -> Rows:
     In many columns, uniform rows are all alike: each sum over the columns is near its mean. Real rows are often sparse,
     or lie at corners. Of each four rows one is uniform in a few numeric columns and at their lower ends elsewhere; one
     is at the higher end in a few, and one in a random share; in one, columns lean low or high together. Categories are
-    uniform.
+    uniform. Where columns are named as indicators of categories, three rows in four hold one category of each.
     """
     low, high, d = space.low, space.high, len(space)
     uniform = space.sample(n, rng)
@@ -30,4 +34,23 @@ def spread(space: FeatureSpace, n: int, rng: np.random.Generator) -> Rows:
         low + (high - low) * rng.random((n, d)) ** lean,
     ]
     rows = np.select([(np.arange(n) % 4 == kind)[:, None] for kind in range(4)], kinds)
+    chosen = np.flatnonzero(np.arange(n) // 4 % 4)
+    for block in indicators(space):
+        rows[np.ix_(chosen, block)] = low[block]
+        one = rng.choice(block, size=len(chosen))
+        rows[chosen, one] = high[one]
     return space.snap(np.where(space.categorical, uniform, rows))
+
+
+def indicators(space: FeatureSpace) -> list[npt.NDArray[np.int64]]:
+    """Neighbouring columns that stand for the categories of one attribute: from 0 to 1, ``sex=f`` beside ``sex=m``.
+
+    Names may be parted by ``=`` or, as pandas and scikit-learn do, by the last ``_``.
+    """
+    stems = [
+        found[1] if isinstance(feature, Numeric) and (feature.low, feature.high) == (0, 1) and found else None
+        for feature in space.features
+        for found in [re.match(r"([^=]+)=", feature.name) or re.match(r"(.+)_", feature.name)]
+    ]
+    runs = [list(run) for stem, run in itertools.groupby(range(len(stems)), key=stems.__getitem__) if stem is not None]
+    return [np.array(run) for run in runs if len(run) > 1]
