@@ -95,6 +95,12 @@ def test_flipped_labels_cost_more_queries_and_no_more():
     assert np.median(found) <= 1e-2
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_flips_among_the_first_labels_do_not_lead_astray_for_good(seed):
+    found = errors(lambda _: labels_of(target(box(2), seed)), 40, seeds=[seed], share=0.1, flips=0.1)
+    assert found.max() <= 0.03
+
+
 def test_a_share_of_flips_is_found_out():
     run = filch.extract(
         Flipping(labels_of(target(box(10), 0)), 0.1, 0),

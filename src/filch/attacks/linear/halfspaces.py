@@ -20,6 +20,7 @@ _LOG_ROOT = 0.5 * math.log(2 * math.pi)
 _MOST = 1 - 1e-6  # the part of a variance that one label takes at most
 _LOST = 1e-7  # of the mean's length: with so small a deviation the inverse covariance has no digits left
 _EDGE = 1e-12  # a probability below it is taken as it
+_BESIDE = 64  # rows closest to the boundary: they tell how densely rows lie there
 _SWEEPS, _DAMPED, _STILL = 40, 0.5, 1e-2  # of propagation: at most so many, each so far, until margins move no more
 
 
@@ -162,3 +163,13 @@ class LabelBelief:
             return math.pi / 2
         unit = self.mean / length
         return float(np.linalg.norm(self.root - np.outer(unit, unit @ self.root))) / length
+
+    def disagreement(self, design: Floats) -> float:
+        """The expected share of uniform rows, of which ``design`` holds a few, that are given another label."""
+        scores, deviation = design @ self.mean, self.deviation(design)
+        beside = np.abs(scores).argpartition(_BESIDE)[:_BESIDE]
+        reach = max(float(np.abs(scores[beside]).max()), 1e-300)
+        dense = _BESIDE / len(scores) / (2 * reach)  # rows for each unit of score, at the boundary
+        far = np.delete(np.abs(scores) / np.maximum(deviation, 1e-300), beside)
+        near = min(0.8 * dense * float(np.median(deviation[beside])), 0.5 * _BESIDE / len(scores))
+        return near + float(ndtr(-far).sum()) / len(scores)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr
 from scipy.stats import binom
 
 from filch.attacks.linear.asking import Asking, Boundary, View
@@ -26,10 +25,10 @@ _EARLY = 6  # rows a parameter after which the target is first held to be linear
 _TURNS = 4  # a fit that further rows disagree with is mended at most so often, less one
 _CLEAR = 6.0  # deviations from the boundary at which a label is certain
 _SAMPLE = 2_048  # uniform rows that stand for the space
-_BESIDE = 64  # of them, those closest to the boundary: they tell how densely rows lie there
 _FEW, _SETTLED = 4, 1e-6  # labels, and rad: all labels are weighed anew after so many, until the angle is so small
 _UNSURE, _GUESS = 12, 0.2  # rows a parameter taken with this presumed share of flips, where it is to be estimated
 _COUNTED = 64  # rows by which it is
+_RECENT, _FEWEST = 24, 3  # labels, and of the rarer class, at which a belief under flips has gone astray
 _HOPELESS = 0.25  # a share of contradictions from which no linear model is behind them
 _CHANCE = 1e-3  # that a target with flipped labels is taken for one that is not linear
 _THIN = 1e-4  # of a score's scale: labels of smaller scores prove nothing, for they may be rounding
@@ -63,6 +62,8 @@ class Halver:
     heard: list[Rows] = field(default_factory=list)
     labels: list[bool] = field(default_factory=list)
     paid: int = 0
+    trusted: int = 0
+    """Labels among which the last ones were not held to be skewed."""
     settled: int = 0
     """Labels that were weighed against each other."""
     waiting: bool = False
@@ -135,6 +136,8 @@ class Halver:
             self.waiting = False
             self.paid += len(answers)
             self.hear(answers)
+            if self.flips and not self.single and self.skewed:
+                self.anew()
             if len(self.labels) - self.settled >= max(_FEW, size // 2):
                 self.settle()
             if estimate and self.paid >= _UNSURE * size and not self.single:
@@ -149,23 +152,32 @@ class Halver:
                 break
 
     @property
+    def skewed(self) -> bool:
+        """Whether the last labels were of one class as rows on the boundary hardly give by chance."""
+        recent = self.labels[max(len(self.labels) - _RECENT, self.trusted) :]
+        return len(recent) == _RECENT and not _FEWEST < sum(recent) < _RECENT - _FEWEST
+
+    def anew(self) -> None:
+        """Hear all labels again, the last ones first: flips among the first few may have led astray."""
+        told, self.belief = self.belief.rows, self.fresh()
+        for x, label in zip(told[::-1], self.labels[::-1], strict=True):
+            self.belief.hear(x, label)
+        for kept in (self.belief.rows, self.belief.signs, self.belief.factors):
+            kept.reverse()  # in the order of the labels
+        self.trusted, self.settled = len(self.labels), 0
+        self.settle()
+
+    @property
     def known(self) -> bool:
         """Whether all that can be told is told, to the precision."""
         if self.belief.angle <= self.goal.precision:
             return True
         # Over steps and categories some weights stay open that change next to no label.
-        return self.discrete and not len(self.labels) % _FEW and self.disagreement <= self.goal.precision
-
-    @property
-    def disagreement(self) -> float:
-        """The expected share of uniform rows that are answered otherwise than by the target."""
-        scores, deviation = self.matrix @ self.belief.mean, self.belief.deviation(self.matrix)
-        beside = np.abs(scores).argpartition(_BESIDE)[:_BESIDE]
-        reach = max(float(np.abs(scores[beside]).max()), 1e-300)
-        dense = _BESIDE / len(scores) / (2 * reach)  # rows for each unit of score, at the boundary
-        far = np.delete(np.abs(scores) / np.maximum(deviation, 1e-300), beside)
-        near = min(0.8 * dense * float(np.median(deviation[beside])), 0.5 * _BESIDE / len(scores))
-        return near + float(ndtr(-far).sum()) / len(scores)
+        return (
+            self.discrete
+            and not len(self.labels) % _FEW
+            and self.belief.disagreement(self.matrix) <= self.goal.precision
+        )
 
     def settle(self) -> bool:
         """Weigh all labels anew, while float precision allows it; whether that was done."""
@@ -252,11 +264,7 @@ class Halver:
         if off > _HOPELESS * count:
             self.hopeless = f"{off} of {count} labels that a {self.kind} makes certain are others"
             return
-        told, self.belief = self.belief.rows, self.fresh()
-        for x, label in zip(told, self.labels, strict=True):
-            self.belief.hear(x, label)
-        self.settled = 0
-        self.settle()
+        self.anew()
 
     # ── the result ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -302,7 +310,7 @@ class Halver:
             "rows heard": len(self.labels),
             "contradicted": self.contradicted,
             "expected angle": self.belief.angle,
-            "expected disagreement": self.disagreement,
+            "expected disagreement": self.belief.disagreement(self.matrix),
             "flips": self.flips,
             "checked": self.checked,
             "agreed": self.agreed,
