@@ -101,7 +101,7 @@ class Halving(Learner):
             line.fresh = self.freshness(column)
         for one in self.sums.open:
             one.age += 1
-        return bool(jobs or self.deferred or self.sums.open)
+        return bool(queries or self.deferred or self.sums.open)
 
     def plan(self, jobs: Mapping[int, Sequence[Job]]) -> list[Together]:
         """What to ask together."""
