@@ -11,7 +11,7 @@ STUDY = LabelStudy(
     "A softmax regression is copied through labels alone, over one-hot encoded and scaled columns; k = c(d + 1).",
     "softmax",
     ("adult-race", "blobs", "5-class", "iris", "steak", "gss", "digits"),
-    (*ours("softmax-labels"), *retraining(linear_surrogate), knockoff(linear_surrogate)),
+    (*ours("softmax-labels", precision=1e-6), *retraining(linear_surrogate), knockoff(linear_surrogate)),
     n_uniform=1_000_000,
     least=1e-6,
     printed=(
