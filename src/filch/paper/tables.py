@@ -49,7 +49,7 @@ class Row:
     r_test, r_unif, r_tv_test, r_tv_unif : Spread or None
         As `filch.evaluate.Fidelity`; lower is better.
     seconds : Spread or None
-        Wall time of the extraction, the target's answers included.
+        Wall time of the extraction, the target's answers included; in the studies of labels alone, CPU time.
     selection, seeds, n_test, n_uniform : int
         Rows of the selection account, and what the measures rest on.
     bounds : bool
