@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -113,16 +114,12 @@ def main() -> None:
     datasets, alphas, seeds = given.only, sorted(given.alphas), given.seeds
     if given.quick:
         datasets, alphas, seeds = SMALL, [alpha for alpha in alphas if alpha <= 5], 2
-    points = [
-        point
-        for dataset in datasets
-        for strategy in STRATEGIES
-        for seed in range(seeds)
-        for point in curve(dataset, strategy, seed, alphas, given.kind)
-    ]
-    lines = summary(points)
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps({"points": [asdict(point) for point in points], "summary": lines}, indent=1))
+    points: list[Point] = []
+    for seed, dataset, strategy in product(range(seeds), datasets, STRATEGIES):
+        points += curve(dataset, strategy, seed, alphas, given.kind)
+        lines = summary(points)
+        given.out.write_text(json.dumps({"points": [asdict(point) for point in points], "summary": lines}, indent=1))
     table = Table("data", "rows", "α", "% wrong, uniform", "(worst)", "% wrong, test", "(worst)", "CPU s")
     for line in lines:
         errors = [f"{100 * line[name]:.2f}" for name in ("r_unif", "r_unif worst", "r_test", "r_test worst")]
