@@ -106,6 +106,19 @@ def test_ids_that_many_leaves_share(attack, shown):
     assert np.median(wrong) < 0.01 and max(wrong) < 0.1
 
 
+def test_labels_alone_are_enough_for_small_trees():
+    wrong = []
+    for seed in range(5):
+        tree = random_tree(SPACE, 10, np.random.default_rng(seed), classes=4)
+        oracle = TreeOracle(tree, reveal="labels")
+        run = filch.extract(oracle, attack=TreeBottomUp(probes=16), budget=20_000, seed=seed, curve=False)
+        assert run.outcome.value == "approximate" and "labels alone prove no leaf" in run.reason
+        rows = SPACE.sample(10_000, np.random.default_rng(9))
+        rows = rows[far(tree, rows)]
+        wrong.append((run.model.predict(rows) != tree.predict(rows)).mean())
+    assert np.median(wrong) == 0.0 and max(wrong) < 0.01
+
+
 @pytest.mark.parametrize(("attack", "shown"), attacks())
 def test_a_single_leaf(attack, shown):
     tree = TreeModel.build(SPACE, ("a", "b"), Node(1, confidence=0.5, distribution=(1, 2)))

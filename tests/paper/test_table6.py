@@ -4,7 +4,9 @@ import math
 
 import pytest
 
+from filch.core.features import Categorical, FeatureSpace, Numeric
 from filch.errors import UsageError
+from filch.models.trees.tree import Node, Split, TreeModel
 from filch.paper import studies, table6
 from filch.paper.trees import TREES, tree_target
 
@@ -44,6 +46,15 @@ def test_targets():
     other = tree_target("german-credit", 1)
     assert len(other.X_test) == 300 and (other.X_test != target.X_test).any()
     assert {recipe.printed for recipe in TREES.values()} - {""} == table6._TABLE6.keys()
+
+
+def test_bounds_count_bits_branches_and_the_categories_left():
+    space = FeatureSpace((Numeric("x", 0, 1), Categorical("c", ("a", "b", "d", "e")), Numeric("n", 0, 8, integer=True)))
+    inner = Node(0, split=Split.equals(1, 3, 4), children=[Node(0), Node(1)])
+    beside = Node(0, split=Split.equals(1, 0, 4), children=[Node(1), inner])
+    root = Node(0, split=Split(2, 2.5), children=[Node(0, split=Split(0, 0.5), children=[Node(0), Node(1)]), beside])
+    tree = TreeModel.build(space, ("no", "yes"), root)
+    assert table6.bounds(tree) == (3 + 4 + 10 + 4 + 8, 3 + 4 + 10 + 4 + 8 + 2 + 1)
 
 
 def test_misuse():

@@ -13,6 +13,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Literal
 
+import numpy as np
+
 from filch.attacks.tree_bottom_up import TreeBottomUp
 from filch.attacks.tree_top_down import TreeTopDown
 from filch.core.answers import Reveal
@@ -20,6 +22,7 @@ from filch.errors import UsageError
 from filch.evaluate import Evaluation
 from filch.extraction import extract
 from filch.models.trees.oracle import TreeOracle
+from filch.models.trees.tree import TreeModel
 from filch.paper.compare import N_UNIFORM, OURS, PAPERS, PRINTED, SEEDS, Told
 from filch.paper.tables import Row, Spread, Table
 from filch.paper.trees import TREES, TreeTarget, tree_target
@@ -31,6 +34,7 @@ SETTINGS: tuple[Setting, ...] = ("bottom-up", "top-down", "top-down, fields")
 BUDGET = 400_000
 EPSILON = 1e-3
 _RATIO = "÷ paper's"
+_BOUNDS = ("÷ bound", "÷ bound, categories")
 
 # 1 − R_test and 1 − R_unif in per cent, and queries: bottom-up, then top-down (which had fields).
 _TABLE6: Mapping[str, tuple[tuple[float, float, int], tuple[float, float, int]]] = MappingProxyType(
@@ -93,7 +97,11 @@ def rows(name: str, setting: Setting, seeds: Sequence[int], progress: Told | Non
     theirs = measure(target, setting, "paper", seeds, progress)
     ours = measure(target, setting, "ours", seeds, progress)
     share = [a / b for a, b in zip(ours[1], theirs[1], strict=True)]
-    yield replace(ours[0], extra={**ours[0].extra, _RATIO: Spread.of(share)})
+    extra = {**ours[0].extra, _RATIO: Spread.of(share)}
+    if setting == "top-down, fields":
+        for title, most in zip(_BOUNDS, bounds(target.tree), strict=True):
+            extra[title] = Spread.of([queries / most for queries in ours[1]])
+    yield replace(ours[0], extra=extra)
     yield theirs[0]
     if target.recipe.printed and setting != "top-down":
         r_test, r_unif, queries = _TABLE6[target.recipe.printed][setting != "bottom-up"]
@@ -179,6 +187,32 @@ def measure(
         extra={"leaves": Spread.of(leaves), "requests": Spread.of([one.requests for one in runs])},
     )
     return row, [one.queries for one in runs]
+
+
+def bounds(tree: TreeModel, epsilon: float = EPSILON) -> tuple[int, int]:
+    """What a tree may cost: ⌈log₂ (range / ε)⌉ + 4 a numeric split, and one a branch.
+
+    In the second number, a split of categories counts one for each category that its column has left there: which of
+    them go where cannot be told without asking each.
+    """
+    space, most, categories = tree.space, 0, 0
+    left = {0: [set(range(int(size))) for size in space.sizes]}
+    for node, column in enumerate(tree.column.tolist()):  # parents first
+        if column < 0:
+            continue
+        children = tree.child[tree.child_start[node] : tree.child_start[node] + tree.n_children[node]].tolist()
+        most += len(children)
+        if space.categorical[column]:
+            categories += max(0, len(left[node][column]) - len(children))
+        else:
+            step = float(space.grid[column]) or epsilon
+            most += math.ceil(math.log2(max(2.0, float(space.high[column] - space.low[column]) / step))) + 4
+        routes = tree.route[tree.start[node] + 2 : tree.start[node + 1]]
+        for child in children:
+            left[child] = list(left[node])
+            if space.categorical[column]:
+                left[child][column] = left[node][column] & set(np.flatnonzero(routes == child).tolist())
+    return most, most + categories
 
 
 def geometric_means(lines: Sequence[Row]) -> str:

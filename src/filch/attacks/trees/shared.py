@@ -53,9 +53,12 @@ class Tests:
         adds = self.solver.partial and exact and reveal.level == "confidence" and self.spec.classes is not None
         doubts = Counts(self.solver.memory, len(self.spec.classes or ())).doubts(root) if adds else {}
         tests: dict[str, Step] = {}
-        self.quiet = 0 if self.repaired > self.before else self.quiet + self.asked
+        labels = reveal.level == "labels"  # by which alone all boxes stay in doubt
+        heard = self.repaired > self.before or labels
+        self.quiet = 0 if heard else self.quiet + self.asked
         self.asked, self.before = 0, self.repaired
-        for leaf in shared_ids(root):
+        leaves = [region for region in root.uncut() if region.node is not None] if labels else shared_ids(root)
+        for leaf in leaves:
             doubt = doubts.get(id(leaf), 1.0)
             most = math.ceil(min(doubt, float(_MORE)) * self.probes)
             wanted = min(most, leaf.probed + math.ceil(most / _SWEEPS))
