@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.labels_softmax`` runs `softmax-labels` on the softmax targets of `filch reproduce table4` over
 one-hot inputs, once a seed; the model is taken at each α. ``--only`` chooses data sets, ``--quick`` takes 20,000
-uniform rows, two seeds and the small sets. Queries are those of the attack account, without `check`. Seconds are CPU time.
+uniform rows, two seeds and the small sets. Queries are those of the attack account, without `check`. Seconds are
+CPU time.
 """
 
 from __future__ import annotations
