@@ -19,7 +19,7 @@ import numpy as np
 
 from filch.attacks.doubts import distances, unsteady
 from filch.attacks.kernels.algebra import varying
-from filch.attacks.kernels.search import Search, Unsolved
+from filch.attacks.kernels.search import NEAR, Search, Unsolved
 from filch.core.answers import Answers
 from filch.core.attack import Ask, Finding, Outcome, Steps, overheard
 from filch.core.oracle import OracleSpec
@@ -160,4 +160,6 @@ class _Solver(Search):
         if residual <= self.tolerance():
             return Finding(model, Outcome.VERIFIED, f"{found}: {checked}", evidence)
         reason = f"{found}, but {checked}, more than the {self.tolerance():.1e} that the answers resolve"
+        if residual <= NEAR:
+            return Finding(model, Outcome.APPROXIMATE, reason, evidence)
         return Finding(model, Outcome.CLASS_MISMATCH, reason, evidence)

@@ -33,6 +33,8 @@ from filch.core.seeds import child
 
 Floats = npt.NDArray[np.float64]
 _START, _GROWTH = 12, 1.1  # rows of the first matrix, and by how much a matrix grows
+NEAR = 1e-4
+"""How far a fit may be off in log-ratios, and other draws will not come closer."""
 _SPARE = 2  # columns of a pencil over its rank
 _DRAWS = 5  # the most draws of groups that are tried
 _UNKNOWNS = 13_000  # entries of representers up to which they are fitted all at once
@@ -75,8 +77,8 @@ class Search(Heard):
         for draw in range(_DRAWS):
             self.groups = Groups.draw(self.spec.space, child(self.rng, "groups"), draw)
             yield from self.attempt(child(self.rng, "draw", str(draw)))
-            if self.fit is not None and self.off <= self.tolerance():
-                return
+            if self.fit is not None and self.off <= max(self.tolerance(), NEAR):
+                return  # exact, or as close as float64 lets the algebra of so many representers come
         count = self.rank - 1
         reason = f"the log-ratios have rank {self.rank}, as of {count} representers, but no RBF kernel fits them"
         raise Unsolved(reason, Outcome.CLASS_MISMATCH)
@@ -102,7 +104,7 @@ class Search(Heard):
                 worth = self.by_column or start.unexplained <= self.straight() or start.representers.size <= _CHEAP
                 if worth and self.off > self.tolerance():
                     self.fitted(start)
-            if self.off <= self.tolerance() or skew <= self.straight():
+            if self.off <= max(self.tolerance(), NEAR) or skew <= self.straight():
                 return
 
     def grow(self, rng: np.random.Generator, near: Rows) -> Generator[Ask, Answers, tuple[Rows, Rows, Floats]]:
