@@ -8,13 +8,16 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neural_network import MLPClassifier
+from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 import filch
 from filch.attacks.auto import Auto
+from filch.attacks.binned_linear import BinnedLinear
 from filch.attacks.logistic import Logistic
 from filch.attacks.retraining import Retraining
-from filch.attacks.texture import Texture, look
+from filch.attacks.selection.texture import Texture, look
+from filch.attacks.tree_top_down import TreeTopDown
 from filch.core.answers import Answers
 from filch.core.attack import Ask, Finding, Outcome
 from filch.errors import CannotRun, UsageError
@@ -123,6 +126,40 @@ def test_a_kernel_model_is_found():
     assert "Perceptron" in run.evidence["candidates"]
 
 
+@pytest.fixture(scope="module")
+def two_classes():
+    X, y = make_classification(600, 5, n_informative=4, n_redundant=0, random_state=1)
+    return X, y, filch.FeatureSpace.box(X.min(axis=0), X.max(axis=0))
+
+
+def test_a_linear_model_is_verified_by_its_labels(two_classes):
+    X, y, space = two_classes
+    oracle = filch.ModelOracle(LogisticRegression().fit(X, y), space, reveal="labels")
+    run = filch.extract(oracle, "auto", budget=600, curve=False)
+    assert run.outcome == "verified" and run.evidence["attack"] == "Halfspace"
+    assert list(run.evidence["candidates"]) == ["Halfspace"]
+    assert filch.fidelity(oracle, run.model).r_unif == 0.0
+
+
+def test_labels_of_a_kernel_machine_go_to_the_attack_on_its_kin(two_classes):
+    X, y, space = two_classes
+    oracle = filch.ModelOracle(SVC(gamma=0.1).fit(X, y), space, reveal="labels")
+    run = filch.extract(oracle, "auto", budget=600, curve=False)
+    assert run.evidence["attack"] == "KernelLabels"
+    assert min(run.evidence["kin"], key=run.evidence["kin"].get) == "rbf-svm"
+    assert set(run.evidence["candidates"]) == {"Halfspace", "KernelLabels"}
+    assert run.queries + run.selection <= 600
+    assert run.outcome in ("approximate", "none_fits") and filch.fidelity(oracle, run.model).r_unif < 0.06
+
+
+@pytest.mark.parametrize("budget", [1, 7, 40])
+def test_a_small_budget_for_labels_is_kept_to(two_classes, budget):
+    X, y, space = two_classes
+    oracle = filch.ModelOracle(SVC().fit(X, y), space, reveal="labels")
+    run = filch.extract(oracle, "auto", budget=budget, curve=False)
+    assert run.queries + run.selection <= budget and run.outcome != "verified"
+
+
 def test_a_forest_is_not_searched_for_slopes_or_for_one_tree(wide):
     oracle = filch.ModelOracle(RandomForestClassifier(30, random_state=0).fit(*wide), WIDE)
     candidates = (*Auto().candidates[:-1], Retraining(surrogate=DecisionTreeClassifier()))
@@ -139,7 +176,8 @@ def test_a_linear_model_behind_bins_is_found(bins, omission):
     frame = pd.DataFrame({"u": rng.random(400), "v": rng.random(400), "w": rng.random(400)})
     target = binned.BinnedLinear(bins).fit(frame, np.where(frame["u"] + frame["v"] > frame["w"] + 0.4, "a", "b"))
     oracle = filch.ModelOracle(target, filch.FeatureSpace.from_frame(frame), omission=omission)
-    cheap = Logistic(), Auto().candidates[3], Auto().candidates[5], Retraining(surrogate=DecisionTreeClassifier())
+    both = [one for one in Auto().candidates if isinstance(one, (TreeTopDown, BinnedLinear))]
+    cheap = Logistic(), *both, Retraining(surrogate=DecisionTreeClassifier())
     run = filch.extract(oracle, Auto(candidates=cheap), budget=2_000, curve=False)
     if isinstance(bins, int) or omission:
         assert run.outcome == "verified" and run.evidence["attack"] == "BinnedLinear", run.reason

@@ -3,34 +3,42 @@
 Candidates run in the order of their unknowns. What one has paid is known to the next for free; all are held against
 the same further rows. The first candidate whose fit verifies within the reveal's resolution ends the search, for a
 later one could only tie with more parameters. Where the first does not, a few rows in the selection account tell what
-the target looks like (`filch.attacks.texture`), so that steps are not searched for slopes, nor curves for steps. If
-none verifies, the closest model is returned as ``none_fits``, with every candidate's outcome, residual and price as
-evidence.
+the target looks like (`filch.attacks.selection.texture`), so that steps are not searched for slopes, nor curves for
+steps. If none verifies, the closest model is returned as ``none_fits``, with every candidate's outcome, residual and
+price as evidence.
+
+Labels alone verify linear models only. What they are kin to beyond that is told by surrogates on a few uniform rows
+(`filch.attacks.selection.kin`), and the attack on the closest kind has the rest of the budget.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from filch.attacks.binned_linear import BinnedLinear
-from filch.attacks.doubts import distances
+from filch.attacks.committee import Committee
+from filch.attacks.doubts import resolution
+from filch.attacks.halfspace import Halfspace
+from filch.attacks.kernel_labels import KernelLabels
 from filch.attacks.kernel_logistic import KernelLogistic
 from filch.attacks.logistic import Logistic
 from filch.attacks.perceptron import Perceptron
 from filch.attacks.perceptron_relu import PerceptronRelu
+from filch.attacks.perceptron_rounded import PerceptronRounded
 from filch.attacks.retraining import Retraining
-from filch.attacks.texture import Texture, look, repeats
+from filch.attacks.selection import kin
+from filch.attacks.selection.contest import Contest, name_of
+from filch.attacks.selection.texture import Texture, repeats
 from filch.attacks.tree_bottom_up import TreeBottomUp
 from filch.attacks.tree_top_down import TreeTopDown
 from filch.core.answers import Answers
-from filch.core.attack import Ask, Attack, Finding, Outcome, Steps, overheard
-from filch.core.models import ExtractedModel, class_index
+from filch.core.attack import Ask, Attack, Outcome, Steps
 from filch.core.oracle import OracleSpec
 from filch.core.seeds import child
-from filch.errors import BudgetSpent, UsageError
+from filch.errors import UsageError
 
 _LOOKS: Mapping[type, Texture] = {
     Perceptron: Texture.CURVED,
@@ -41,21 +49,37 @@ _LOOKS: Mapping[type, Texture] = {
     BinnedLinear: Texture.STEPS,
 }
 """What the targets of an attack look like; any, if it is not here."""
-_OPEN_ENDED = (
-    KernelLogistic,
-    TreeTopDown,
-    TreeBottomUp,
+_LINEAR = Halfspace
+_KIN: Mapping[type, tuple[str, ...]] = {
+    Halfspace: ("linear-svm",),
+    KernelLabels: ("rbf-svm",),
+    Committee: ("mlp",),
+    Retraining: ("poly-svm", "tree", "boosting"),
+}
+"""The surrogates that an attack on labels does better than, or uses."""
+_BY_LABELS = Halfspace, KernelLabels, Committee  # not run where more than labels is shown
+_OPEN_ENDED = (  # they may take any budget: at most half of what is left
     BinnedLinear,
-)  # they may take any budget: at most half of what is left
+    KernelLogistic,
+    PerceptronRounded,
+    TreeBottomUp,
+    TreeTopDown,
+)
+_ROUNDED = 1e-9  # resolution above which networks are fitted to the rounding
+_SHARE = 4  # of what is left, one part is for rows that tell kinds apart
 _DEFAULT = (
     Logistic(),
     Perceptron(method="slopes"),
     PerceptronRelu(),
+    PerceptronRounded(),
     TreeTopDown(),
     TreeBottomUp(),
     BinnedLinear(ovr=False),
     KernelLogistic(local=0),
     Perceptron(method="scratch"),
+    Halfspace(),
+    KernelLabels(),
+    Committee(),
     Retraining(),
 )
 
@@ -69,8 +93,8 @@ class Auto:
     check : int, default 32
         Held-back rows by which candidates are ranked where none verifies.
     candidates : tuple of Attack, optional
-        Tried in this order; by default logistic models, networks, trees, additive and kernel models, and, for what
-        none of them fits, `Retraining`.
+        Tried in this order; by default logistic models, networks, trees, additive and kernel models; from labels alone
+        linear models, kernel machines, networks; and, for what none of them fits, `Retraining`.
 
     Raises
     ------
@@ -92,14 +116,26 @@ class Auto:
 
     def steps(self, spec: OracleSpec, rng: np.random.Generator, *, budget: int, known: Answers) -> Steps:
         """Run each candidate on what is known by then; stop at the first that verifies."""
-        contest = _Contest(spec, known)
-        texture: Texture | None = None
         able = [candidate for candidate in self.candidates if candidate.needs(spec) is None]
+        if spec.reveal.level == "labels" and any(type(candidate) in _KIN for candidate in able):
+            return (yield from self.by_labels(able, Contest(spec, known), rng, budget))
+        ways = [one for one in able if not isinstance(one, _BY_LABELS)]
+        return (yield from self.in_turn(ways or able, Contest(spec, known), rng, budget))
+
+    def in_turn(self, able: Sequence[Attack], contest: Contest, rng: np.random.Generator, budget: int) -> Steps:
+        """Run the candidates one after the other, but for those whose targets look different."""
+        texture: Texture | None = None
         for place, candidate in enumerate(able):
             if contest.found and len(able) > 1:
                 yield from contest.hold_back(min(self.check, (budget - contest.paid) // 2), child(rng, "held back"))
+            if (
+                isinstance(candidate, PerceptronRounded)
+                and contest.found
+                and not resolution(contest.held, contest.spec)
+            ):
+                continue
             looked_for = _LOOKS.get(type(candidate))
-            if isinstance(candidate, BinnedLinear) and spec.omission:
+            if isinstance(candidate, BinnedLinear) and contest.spec.omission:
                 looked_for = None  # attributes alone tell soon whether it is one, and lines beside steps hide the steps
             if contest.found and looked_for is not None:
                 if texture is None:
@@ -112,138 +148,36 @@ class Auto:
             left = budget - contest.paid
             if isinstance(candidate, _OPEN_ENDED) and place < len(able) - 1:
                 left //= 2
-            name = _name(candidate, contest.found)
+            name = name_of(candidate, contest.found)
             finding = yield from contest.run(name, candidate, child(rng, name), left)
             if finding.outcome is Outcome.VERIFIED:
                 return contest.won(name)
-        return contest.verdict(texture)
+        return contest.verdict(**({"texture": texture.value} if texture is not None else {}))
 
-
-@dataclass(eq=False)
-class _Contest:
-    """What the candidates were answered, and what came of each."""
-
-    spec: OracleSpec
-    known: Answers
-    found: dict[str, Finding] = field(default_factory=dict)
-    prices: dict[str, int] = field(default_factory=dict)
-    paid: int = 0
-
-    def __post_init__(self) -> None:
-        self.learned, self.held = self.known, Answers.none(len(self.spec.space))
-
-    def run(self, name: str, candidate: Attack, rng: np.random.Generator, budget: int) -> Steps:
-        """Let a candidate ask what it likes within its budget, and learn from what others paid for."""
-        before = self.paid
-        steps = candidate.steps(self.spec, rng, budget=max(budget, 0), known=self.learned)
-        finding = yield from overheard(_capped(steps, budget), self.note, name=name, fallback=self.closest())
-        self.found[name], self.prices[name] = finding, self.paid - before
-        return finding
-
-    def note(self, ask: Ask, answers: Answers) -> None:
-        self.paid += len(answers)
-        if ask.account == "selection":
-            self.held = Answers.concat([self.held, answers])
-        else:
-            self.learned = Answers.concat([self.learned, answers])
-
-    def hold_back(self, wanted: int, rng: np.random.Generator) -> Generator[Ask, Answers, None]:
-        """Have so many rows to rank candidates by."""
-        missing = wanted - len(self.held)
-        if missing > 0:
-            best = self.closest()
-            ask = Ask(self.spec.space.sample(missing, rng), "held back", "selection", lambda: best)
-            try:
-                self.note(ask, (yield ask))
-            except BudgetSpent as spent:
-                self.note(ask, spent.partial)
-
-    def look(self, rng: np.random.Generator) -> Generator[Ask, Answers, Texture]:
-        """What the target looks like from near by."""
-        seen = Answers.concat([self.learned, self.held]).given if len(self.learned) or len(self.held) else self.held
-        texture = yield from overheard(look(self.spec, seen, rng), self.count)
-        return texture
-
-    def count(self, ask: Ask, answers: Answers) -> None:
-        """Pay for rows that are neither learned from nor held back: they lie too close to others."""
-        self.paid += len(answers)
-
-    # ── the result ──────────────────────────────────────────────────────────────────────────────────────
-
-    def ranked(self) -> dict[str, dict[str, object]]:
-        """Sort the candidates by residual, ties by fewer parameters."""
-        held = self.held.given
-        table = []
-        for name, finding in self.found.items():
-            size = finding.model.n_parameters if finding.model is not None else 0
-            residual = _residual(finding.model, held, self.spec)
-            table.append((finding.model is None, residual, size, name, finding.outcome.value))
-        return {
-            name: {"residual": residual, "parameters": size, "outcome": outcome, "queries": self.prices[name]}
-            for _, residual, size, name, outcome in sorted(table)
-        }
-
-    def closest(self) -> ExtractedModel | None:
-        """The best model so far."""
-        return self.found[next(iter(self.ranked()))].model if self.found else None
-
-    def won(self, name: str) -> Finding:
-        """The finding of a candidate that verified."""
-        finding = self.found[name]
-        evidence = {**finding.evidence, "attack": name, "candidates": self.ranked()}
-        return Finding(finding.model, finding.outcome, f"{name}: {finding.reason}", evidence)
-
-    def verdict(self, texture: Texture | None) -> Finding:
-        """Return the closest model, as fitting only if nothing held back tells it from the target."""
-        if not self.found:
-            return Finding(None, Outcome.BUDGET_SPENT, "the budget left no candidate a row", {})
-        ranked = self.ranked()
-        name, facts = next(iter(ranked.items()))
-        best, held = self.found[name], len(self.held)
-        evidence = {**best.evidence, "attack": name, "candidates": ranked, "held back": held}
-        evidence |= {"texture": texture.value} if texture is not None else {}
-        if best.outcome in (Outcome.UNVERIFIED, Outcome.BUDGET_SPENT) and len(self.found) == 1:
-            return Finding(best.model, best.outcome, f"{name}: {best.reason}", evidence)
-        if facts["residual"] == 0.0:
-            return Finding(best.model, Outcome.APPROXIMATE, f"{name} agrees on all {held} held-back rows", evidence)
-        reason = f"no candidate fits; {name} is closest, {facts['residual']:.2g} off on {held} held-back rows"
-        return Finding(best.model, Outcome.NONE_FITS, reason, evidence)
-
-
-def _name(candidate: Attack, taken: Mapping[str, object]) -> str:
-    """Name a candidate after its class, a second one of the same class by a number."""
-    name, number = type(candidate).__name__, 2
-    while name in taken:
-        name, number = f"{type(candidate).__name__} {number}", number + 1
-    return name
-
-
-def _capped(steps: Steps, budget: int) -> Steps:
-    """Throw `BudgetSpent` into a candidate at its own budget, as the driver does at the whole one."""
-    try:
-        ask = next(steps)
-        while True:
-            part = ask if len(ask.rows) <= budget else replace(ask, rows=ask.rows[:budget])
-            try:
-                answers = (yield part) if len(part.rows) else Answers.none(ask.rows.shape[1])
-            except BudgetSpent as spent:
-                ask = steps.throw(spent)
-                continue
-            budget -= len(answers)
-            ask = steps.send(answers) if part is ask else steps.throw(BudgetSpent(answers))
-    except StopIteration as stop:
-        finding: Finding = stop.value
-        return finding
-
-
-def _residual(model: ExtractedModel | None, held: Answers, spec: OracleSpec) -> float:
-    """Mean total variation, label error or relative error on the held-back rows; 1 where it cannot be told."""
-    if model is None or not len(held):
-        return 1.0
-    if spec.classes is None:
-        assert held.value is not None
-        span = float(np.ptp(held.value)) or 1.0
-        return float(np.abs(model.predict(held.rows) - held.value).mean() / span)
-    if held.probabilities is not None and hasattr(model, "predict_proba"):
-        return float(distances(model, held).mean())
-    return float((class_index(model.predict(held.rows), spec.classes) != held.labels).mean())
+    def by_labels(self, able: Sequence[Attack], contest: Contest, rng: np.random.Generator, budget: int) -> Steps:
+        """Try what labels can verify, with half of the budget; leave the rest to the attack on what they are kin to."""
+        told: dict[str, object] = {}
+        rest = [candidate for candidate in able if type(candidate) in _KIN]
+        linear = [candidate for candidate in able if isinstance(candidate, _LINEAR)]
+        for candidate in linear:
+            name, left = name_of(candidate, contest.found), budget - contest.paid
+            finding = yield from contest.run(name, candidate, child(rng, name), left if len(able) == 1 else left // 2)
+            if finding.outcome is Outcome.VERIFIED:
+                return contest.won(name)
+            if finding.outcome is not Outcome.BUDGET_SPENT:
+                rest.remove(candidate)
+        if len(rest) > 1:
+            yield from contest.hold_back(min(self.check, (budget - contest.paid) // 2), child(rng, "held back"))
+            few = min(kin.enough(contest.spec), (budget - contest.paid) // _SHARE)
+            ask = Ask(contest.spec.space.sample(few, child(rng, "kin")), "kin", snapshot=contest.closest)
+            uniform = (yield ask) if few else Answers.none(len(contest.spec.space))
+            contest.note(ask, uniform)
+            families = dict.fromkeys(name for candidate in rest for name in _KIN[type(candidate)])
+            told["kin"] = errors = kin.errors(families, contest.spec, uniform.given, child(rng, "kin"))
+            rest = [min(rest, key=lambda candidate: min(errors[name] for name in _KIN[type(candidate)]))]
+        for candidate in rest if budget > contest.paid else ():
+            name = name_of(candidate, contest.found)
+            finding = yield from contest.run(name, candidate, child(rng, name), budget - contest.paid)
+            if finding.outcome is Outcome.VERIFIED:
+                return contest.won(name)
+        return contest.verdict(**told)

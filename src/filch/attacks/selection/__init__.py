@@ -1,0 +1,1 @@
+"""What extract-and-test goes by: the contest of candidates, what answers look like, and what labels are kin to."""

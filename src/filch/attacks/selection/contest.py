@@ -1,0 +1,163 @@
+"""A contest of attacks for one target: what candidates were answered, and what came of each."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from filch.attacks.doubts import distances
+from filch.attacks.selection.texture import Texture, look
+from filch.core.answers import Answers
+from filch.core.attack import Ask, Attack, Finding, Outcome, Steps, overheard
+from filch.core.models import ExtractedModel, class_index
+from filch.core.oracle import OracleSpec
+from filch.errors import BudgetSpent
+
+_LOOSE = 0.05  # share of held-back labels that a copy from labels alone may have wrong and still be one
+
+
+@dataclass(eq=False)
+class Contest:
+    """What the candidates were answered, and what came of each.
+
+    Parameters
+    ----------
+    spec : OracleSpec
+    known : Answers
+        Paid before.
+    """
+
+    spec: OracleSpec
+    known: Answers
+    found: dict[str, Finding] = field(default_factory=dict)
+    prices: dict[str, int] = field(default_factory=dict)
+    paid: int = 0
+
+    def __post_init__(self) -> None:
+        self.learned, self.held = self.known, Answers.none(len(self.spec.space))
+
+    def run(self, name: str, candidate: Attack, rng: np.random.Generator, budget: int) -> Steps:
+        """Let a candidate ask what it likes within its budget, and learn from what others paid for."""
+        before = self.paid
+        steps = candidate.steps(self.spec, rng, budget=max(budget, 0), known=self.learned)
+        finding = yield from overheard(_capped(steps, budget), self.note, name=name, fallback=self.closest())
+        self.found[name], self.prices[name] = finding, self.paid - before
+        return finding
+
+    def note(self, ask: Ask, answers: Answers) -> None:
+        """Pay for rows, and keep their answers by account."""
+        self.paid += len(answers)
+        if ask.account == "selection":
+            self.held = Answers.concat([self.held, answers])
+        else:
+            self.learned = Answers.concat([self.learned, answers])
+
+    def hold_back(self, wanted: int, rng: np.random.Generator) -> Generator[Ask, Answers, None]:
+        """Have so many rows to rank candidates by."""
+        missing = wanted - len(self.held)
+        if missing > 0:
+            best = self.closest()
+            ask = Ask(self.spec.space.sample(missing, rng), "held back", "selection", lambda: best)
+            try:
+                self.note(ask, (yield ask))
+            except BudgetSpent as spent:
+                self.note(ask, spent.partial)
+
+    def look(self, rng: np.random.Generator) -> Generator[Ask, Answers, Texture]:
+        """What the target looks like from near by."""
+        seen = Answers.concat([self.learned, self.held]).given if len(self.learned) or len(self.held) else self.held
+        texture = yield from overheard(look(self.spec, seen, rng), self.count)
+        return texture
+
+    def count(self, ask: Ask, answers: Answers) -> None:
+        """Pay for rows that are neither learned from nor held back: they lie too close to others."""
+        self.paid += len(answers)
+
+    # ── the result ──────────────────────────────────────────────────────────────────────────────────────
+
+    def ranked(self) -> dict[str, dict[str, object]]:
+        """Sort the candidates by residual, ties by fewer parameters."""
+        held = self.held.given
+        table = []
+        for name, finding in self.found.items():
+            size = finding.model.n_parameters if finding.model is not None else 0
+            residual = _residual(finding.model, held, self.spec)
+            table.append((finding.model is None, residual, size, name, finding.outcome.value))
+        return {
+            name: {"residual": residual, "parameters": size, "outcome": outcome, "queries": self.prices[name]}
+            for _, residual, size, name, outcome in sorted(table)
+        }
+
+    def closest(self) -> ExtractedModel | None:
+        """The best model so far."""
+        return self.found[next(iter(self.ranked()))].model if self.found else None
+
+    def won(self, name: str) -> Finding:
+        """The finding of a candidate that verified."""
+        finding = self.found[name]
+        evidence = {**finding.evidence, "attack": name, "candidates": self.ranked()}
+        return Finding(finding.model, finding.outcome, f"{name}: {finding.reason}", evidence)
+
+    def verdict(self, **told: object) -> Finding:
+        """Return the closest model, as fitting only if nothing held back tells it from the target.
+
+        Of a copy from labels alone a few held-back labels may differ. ``told`` is further evidence.
+        """
+        if not self.found:
+            return Finding(None, Outcome.BUDGET_SPENT, "the budget left no candidate a row", {})
+        ranked = self.ranked()
+        name, facts = next(iter(ranked.items()))
+        best, held = self.found[name], len(self.held)
+        evidence = {**best.evidence, "attack": name, "candidates": ranked, "held back": held, **told}
+        if not held or (best.outcome in (Outcome.UNVERIFIED, Outcome.BUDGET_SPENT) and len(self.found) == 1):
+            return Finding(best.model, best.outcome, f"{name}: {best.reason}", evidence)
+        residual, labels = facts["residual"], self.spec.reveal.level == "labels"
+        assert isinstance(residual, float)
+        if labels and held and 0.0 < residual <= _LOOSE:
+            reason = f"{name} is closest, with {residual:.2g} of {held} held-back labels wrong"
+            return Finding(best.model, Outcome.APPROXIMATE, reason, evidence)
+        if residual == 0.0:
+            return Finding(best.model, Outcome.APPROXIMATE, f"{name} agrees on all {held} held-back rows", evidence)
+        reason = f"no candidate fits; {name} is closest, {residual:.2g} off on {held} held-back rows"
+        return Finding(best.model, Outcome.NONE_FITS, reason, evidence)
+
+
+def name_of(candidate: Attack, taken: Mapping[str, object]) -> str:
+    """Name a candidate after its class, a second one of the same class by a number."""
+    name, number = type(candidate).__name__, 2
+    while name in taken:
+        name, number = f"{type(candidate).__name__} {number}", number + 1
+    return name
+
+
+def _capped(steps: Steps, budget: int) -> Steps:
+    """Throw `BudgetSpent` into a candidate at its own budget, as the driver does at the whole one."""
+    try:
+        ask = next(steps)
+        while True:
+            part = ask if len(ask.rows) <= budget else replace(ask, rows=ask.rows[:budget])
+            try:
+                answers = (yield part) if len(part.rows) else Answers.none(ask.rows.shape[1])
+            except BudgetSpent as spent:
+                ask = steps.throw(spent)
+                continue
+            budget -= len(answers)
+            ask = steps.send(answers) if part is ask else steps.throw(BudgetSpent(answers))
+    except StopIteration as stop:
+        finding: Finding = stop.value
+        return finding
+
+
+def _residual(model: ExtractedModel | None, held: Answers, spec: OracleSpec) -> float:
+    """Mean total variation, label error or relative error on the held-back rows; 1 where it cannot be told."""
+    if model is None or not len(held):
+        return 1.0
+    if spec.classes is None:
+        assert held.value is not None
+        span = float(np.ptp(held.value)) or 1.0
+        return float(np.abs(model.predict(held.rows) - held.value).mean() / span)
+    if held.probabilities is not None and hasattr(model, "predict_proba"):
+        return float(distances(model, held).mean())
+    return float((class_index(model.predict(held.rows), spec.classes) != held.labels).mean())
