@@ -141,6 +141,13 @@ def test_a_linear_model_is_verified_by_its_labels(two_classes):
     assert filch.fidelity(oracle, run.model).r_unif == 0.0
 
 
+def test_a_softmax_is_verified_by_its_labels(data):
+    oracle = filch.ModelOracle(LogisticRegression().fit(*data), SPACE, reveal="labels")
+    run = filch.extract(oracle, "auto", budget=600, curve=False)
+    assert run.outcome == "verified" and run.evidence["attack"] == "SoftmaxLabels", run.reason
+    assert filch.fidelity(oracle, run.model).r_unif <= 1e-3
+
+
 def test_labels_of_a_kernel_machine_go_to_the_attack_on_its_kin(two_classes):
     X, y, space = two_classes
     oracle = filch.ModelOracle(SVC(gamma=0.1).fit(X, y), space, reveal="labels")

@@ -32,6 +32,7 @@ from filch.attacks.retraining import Retraining
 from filch.attacks.selection import kin
 from filch.attacks.selection.contest import Contest, name_of
 from filch.attacks.selection.texture import Texture, repeats
+from filch.attacks.softmax_labels import SoftmaxLabels
 from filch.attacks.tree_bottom_up import TreeBottomUp
 from filch.attacks.tree_top_down import TreeTopDown
 from filch.core.answers import Answers
@@ -49,15 +50,16 @@ _LOOKS: Mapping[type, Texture] = {
     BinnedLinear: Texture.STEPS,
 }
 """What the targets of an attack look like; any, if it is not here."""
-_LINEAR = Halfspace
+_LINEAR: tuple[type, ...] = Halfspace, SoftmaxLabels  # labels can verify these
 _KIN: Mapping[type, tuple[str, ...]] = {
     Halfspace: ("linear-svm",),
+    SoftmaxLabels: ("softmax",),
     KernelLabels: ("rbf-svm",),
     Committee: ("mlp",),
     Retraining: ("poly-svm", "tree", "boosting"),
 }
 """The surrogates that an attack on labels does better than, or uses."""
-_BY_LABELS = Halfspace, KernelLabels, Committee  # not run where more than labels is shown
+_BY_LABELS = *_LINEAR, KernelLabels, Committee  # not run where more than labels is shown
 _OPEN_ENDED = (  # they may take any budget: at most half of what is left
     BinnedLinear,
     KernelLogistic,
@@ -78,6 +80,7 @@ _DEFAULT = (
     KernelLogistic(local=0),
     Perceptron(method="scratch"),
     Halfspace(),
+    SoftmaxLabels(),
     KernelLabels(),
     Committee(),
     Retraining(),
@@ -157,14 +160,14 @@ class Auto:
     def by_labels(self, able: Sequence[Attack], contest: Contest, rng: np.random.Generator, budget: int) -> Steps:
         """Try what labels can verify, with half of the budget; leave the rest to the attack on what they are kin to."""
         told: dict[str, object] = {}
-        rest = [candidate for candidate in able if type(candidate) in _KIN]
-        linear = [candidate for candidate in able if isinstance(candidate, _LINEAR)]
+        linear = [candidate for candidate in able if type(candidate) in _LINEAR][:1]  # of two classes either would do
+        rest = linear + [one for one in able if type(one) in _KIN and type(one) not in _LINEAR]
         for candidate in linear:
             name, left = name_of(candidate, contest.found), budget - contest.paid
             finding = yield from contest.run(name, candidate, child(rng, name), left if len(able) == 1 else left // 2)
             if finding.outcome is Outcome.VERIFIED:
                 return contest.won(name)
-            if finding.outcome is not Outcome.BUDGET_SPENT:
+            if finding.outcome in (Outcome.NONE_FITS, Outcome.CLASS_MISMATCH):
                 rest.remove(candidate)
         if len(rest) > 1:
             yield from contest.hold_back(min(self.check, (budget - contest.paid) // 2), child(rng, "held back"))
