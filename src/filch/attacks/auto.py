@@ -73,7 +73,6 @@ _DEFAULT = (
     Logistic(),
     Perceptron(method="slopes"),
     PerceptronRelu(),
-    PerceptronRounded(),
     TreeTopDown(),
     TreeBottomUp(),
     BinnedLinear(ovr=False),

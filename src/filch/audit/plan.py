@@ -219,7 +219,7 @@ def _decimals(decimals: int) -> str:
 
 def _attacks(spec: OracleSpec) -> list[tuple[str, Attack]]:
     """The attacks that are worth running against a reveal."""
-    names: tuple[str, ...] = ("auto", "retraining") if spec.reveal.level == "labels" else ("auto",)
+    names: tuple[str, ...] = ("retraining", "lowd-meek") if spec.reveal.level == "labels" else ("auto",)
     if spec.omission and spec.reveal.level in ("probabilities", "value"):
         names = (*names, "binned-linear")  # not one of auto's: it pays off where attributes may be left out
     made = [(name, attacks.make(name)) for name in names]
