@@ -106,7 +106,7 @@ class Perceptron:
             level = spec.reveal.level
             return f'it needs all class probabilities or a value, and the oracle reveals {level}; try "retraining"'
         if spec.decimals is not None and spec.decimals < 12:
-            return f'answers of {spec.decimals} decimals show no slopes; try "perceptron-sgd"'
+            return f'answers of {spec.decimals} decimals show no slopes; try "perceptron-rounded"'
         return None
 
     def steps(self, spec: OracleSpec, rng: np.random.Generator, *, budget: int, known: Answers) -> Steps:
