@@ -20,14 +20,12 @@ import numpy as np
 
 from filch.attacks.binned_linear import BinnedLinear
 from filch.attacks.committee import Committee
-from filch.attacks.doubts import resolution
 from filch.attacks.halfspace import Halfspace
 from filch.attacks.kernel_labels import KernelLabels
 from filch.attacks.kernel_logistic import KernelLogistic
 from filch.attacks.logistic import Logistic
 from filch.attacks.perceptron import Perceptron
 from filch.attacks.perceptron_relu import PerceptronRelu
-from filch.attacks.perceptron_rounded import PerceptronRounded
 from filch.attacks.retraining import Retraining
 from filch.attacks.selection import kin
 from filch.attacks.selection.contest import Contest, name_of
@@ -63,11 +61,9 @@ _BY_LABELS = *_LINEAR, KernelLabels, Committee  # not run where more than labels
 _OPEN_ENDED = (  # they may take any budget: at most half of what is left
     BinnedLinear,
     KernelLogistic,
-    PerceptronRounded,
     TreeBottomUp,
     TreeTopDown,
 )
-_ROUNDED = 1e-9  # resolution above which networks are fitted to the rounding
 _SHARE = 4  # of what is left, one part is for rows that tell kinds apart
 _DEFAULT = (
     Logistic(),
@@ -130,12 +126,6 @@ class Auto:
         for place, candidate in enumerate(able):
             if contest.found and len(able) > 1:
                 yield from contest.hold_back(min(self.check, (budget - contest.paid) // 2), child(rng, "held back"))
-            if (
-                isinstance(candidate, PerceptronRounded)
-                and contest.found
-                and not resolution(contest.held, contest.spec)
-            ):
-                continue
             looked_for = _LOOKS.get(type(candidate))
             if isinstance(candidate, BinnedLinear) and contest.spec.omission:
                 looked_for = None  # attributes alone tell soon whether it is one, and lines beside steps hide the steps

@@ -16,6 +16,7 @@ from filch.report.format import Economics
 
 MAX_QUERIES = 5_000
 """The budget of a cell, unless told otherwise."""
+_BATCH = 8  # rows of a request of halfspace: a few more queries, and an eighth of the waiting
 
 
 @dataclass(frozen=True)
@@ -219,8 +220,12 @@ def _decimals(decimals: int) -> str:
 
 def _attacks(spec: OracleSpec) -> list[tuple[str, Attack]]:
     """The attacks that are worth running against a reveal."""
-    names: tuple[str, ...] = ("retraining", "lowd-meek") if spec.reveal.level == "labels" else ("auto",)
+    if spec.reveal.level == "labels":
+        binary = ("halfspace", {"batch": min(max(1, len(spec.space) // 2), _BATCH)})
+        made = [binary if spec.n_classes == 2 else ("softmax-labels", {}), ("retraining", {})]
+    else:
+        made = [("auto", {})]
     if spec.omission and spec.reveal.level in ("probabilities", "value"):
-        names = (*names, "binned-linear")  # not one of auto's: it pays off where attributes may be left out
-    made = [(name, attacks.make(name)) for name in names]
-    return [(name, attack) for name, attack in made if attack.needs(spec) is None]
+        made.append(("binned-linear", {}))  # where attributes may be left out it pays to let it have all of the budget
+    ready = [(name, attacks.make(name, **settings)) for name, settings in made]
+    return [(name, attack) for name, attack in ready if attack.needs(spec) is None]

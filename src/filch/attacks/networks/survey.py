@@ -91,7 +91,7 @@ class Survey:
                 'try "perceptron-sgd")'
             )
         if self.resolution > _FINE:
-            return 'answers are rounded, so that small steps show no slopes; try "perceptron-sgd"'
+            return 'answers are rounded, so that small steps show no slopes; try "perceptron-rounded"'
         if not (yield from self._bends(rng)):
             return 'scores are straight lines around every row: a linear model, or ReLU units (try "perceptron-relu")'
         for _ in range(_TRIES + self.columns):
