@@ -35,11 +35,32 @@ def address_of(url: str, dialect: Dialect, authorized_by: str | None) -> httpx.U
         raise UsageError("not a web address: give http://HOST:PORT/… or https://…") from error
     if address.scheme not in ("http", "https") or not address.host:
         raise UsageError("not a web address: give http://HOST:PORT/… or https://…")
-    if not is_loopback(address.host) and not (authorized_by or "").strip():
-        raise NotAuthorized(
-            f"{address.host} is not this machine: say who authorizes the audit with --i-am-authorized NAME"
-        )
+    check_authorized(address.host, authorized_by)
     return address.copy_with(path=dialect.endpoint(address.path), fragment=None)
+
+
+def host_of(place: str) -> str:
+    """The host of ``HOST`` or ``HOST:PORT``, without the brackets of an IPv6 address.
+
+    Examples
+    --------
+    >>> host_of("127.0.0.1:8080"), host_of("bigml.io"), host_of("[::1]:80")
+    ('127.0.0.1', 'bigml.io', '::1')
+    """
+    host, _, port = place.rpartition(":")
+    return (host if port.isdecimal() else place).strip("[]")
+
+
+def check_authorized(host: str, authorized_by: str | None) -> None:
+    """Let rows go to this machine, and elsewhere only if somebody authorizes it.
+
+    Raises
+    ------
+    NotAuthorized
+        The host is not this machine, and nobody authorizes the audit.
+    """
+    if not is_loopback(host) and not (authorized_by or "").strip():
+        raise NotAuthorized(f"{host} is not this machine: say who authorizes the audit with --i-am-authorized NAME")
 
 
 def credentials(names: Mapping[str, str], address: httpx.URL) -> tuple[dict[str, str], dict[str, str]]:

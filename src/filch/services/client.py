@@ -6,10 +6,7 @@ they complete. Credentials are read from the environment and go nowhere but into
 
 from __future__ import annotations
 
-import threading
-import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +19,7 @@ from filch.core.oracle import Batch, ClassName, OracleSpec, Reply
 from filch.errors import NotRevealed, Rejected, SchemaError, UsageError
 from filch.services.access import address_of, credentials, trust
 from filch.services.dialects import Dialect, Facts, by_name
-from filch.services.pool import answered
+from filch.services.pool import PooledOracle
 from filch.services.transport import Transport, bare, is_loopback
 
 _MAX_BATCH = 1000
@@ -148,7 +145,7 @@ def connect(
         raise
 
 
-class HttpOracle:
+class HttpOracle(PooledOracle):
     """An oracle over HTTP; made by `connect`. Use as a context manager, or `close` it when done.
 
     Attributes
@@ -157,8 +154,6 @@ class HttpOracle:
     authorized_by : str or None
         Who authorized the audit of a remote host: for the report.
     """
-
-    local = False
 
     def __init__(
         self,
@@ -169,38 +164,15 @@ class HttpOracle:
         concurrency: int,
         authorized_by: str | None = None,
     ) -> None:
-        self.spec, self.authorized_by = spec, authorized_by
+        super().__init__(spec, concurrency, transport.closing, authorized_by, transport.client.close)
         self._dialect, self._transport, self._address = dialect, transport, address
-        self._concurrency = concurrency
-        self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="filch")
-        self.close = weakref.finalize(self, _close, self._pool, transport.client, transport.closing)
 
     def __repr__(self) -> str:
         return f"HttpOracle({bare(self._address)!r}, {self._dialect.name!r})"
 
-    def __enter__(self) -> HttpOracle:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
     def fingerprint(self) -> str:
         """Name the address and the dialect; no user, password or query."""
         return f"{self._dialect.name} at {bare(self._address)}"
-
-    def answer(self, batches: Iterator[Batch]) -> Iterator[Reply]:
-        """Answer batches as requests complete.
-
-        A batch that is still refused with status 429 after all attempts comes back with all rows ``refused``. Any
-        other failure ends the iteration, once the requests in flight have been answered and yielded.
-
-        Raises
-        ------
-        Unreachable, Rejected, BadAnswer
-        UsageError
-            The oracle is closed.
-        """
-        return answered(batches, self._ask, self._pool, self._concurrency, self._transport.closing)
 
     def _ask(self, batch: Batch) -> Reply:
         body = self._dialect.encode_rows(batch.rows, self.spec)
@@ -211,12 +183,6 @@ class HttpOracle:
                 raise
             return Reply(batch, refused(batch.rows, self.spec))
         return Reply(batch, self._dialect.decode_answers(answer, batch.rows, self.spec))
-
-
-def _close(pool: ThreadPoolExecutor, client: httpx.Client, closing: threading.Event) -> None:
-    closing.set()
-    pool.shutdown(wait=False, cancel_futures=True)
-    client.close()
 
 
 def _learn(transport: Transport, address: httpx.URL, dialect: Dialect) -> tuple[Dialect, Facts]:

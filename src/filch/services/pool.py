@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
+from typing import Self
 
-from filch.core.oracle import Batch, Reply
+from filch.core.oracle import Batch, OracleSpec, Reply
 from filch.errors import UsageError
 
 
@@ -78,3 +81,75 @@ def answered(
         stop.set()
     if failure is not None:
         raise failure
+
+
+class PooledOracle(ABC):
+    """An oracle over a service, with requests in flight at once. Use as a context manager, or `close` it when done.
+
+    Parameters
+    ----------
+    spec : OracleSpec
+    concurrency : int
+        Requests in flight at once, at most.
+    closing : threading.Event
+        Set when the oracle is closed: no further attempts.
+    authorized_by : str or None
+    release : callable, optional
+        Gives up what the oracle holds besides; called once, when it is closed or forgotten.
+
+    Attributes
+    ----------
+    spec : OracleSpec
+    authorized_by : str or None
+        Who authorized the audit of a remote host: for the report.
+    """
+
+    local = False
+
+    def __init__(
+        self,
+        spec: OracleSpec,
+        concurrency: int,
+        closing: threading.Event,
+        authorized_by: str | None = None,
+        release: Callable[[], None] | None = None,
+    ) -> None:
+        self.spec, self.authorized_by = spec, authorized_by
+        self._concurrency, self._closing = concurrency, closing
+        self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="filch")
+        self.close = weakref.finalize(self, _close, self._pool, closing, release)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Name the target; no secret."""
+
+    def answer(self, batches: Iterator[Batch]) -> Iterator[Reply]:
+        """Answer batches as requests complete.
+
+        What is still refused for its rate after all attempts comes back ``refused``. Any other failure ends the
+        iteration, once the requests in flight have been answered and yielded.
+
+        Raises
+        ------
+        Unreachable, Rejected, BadAnswer
+        UsageError
+            The oracle is closed.
+        """
+        return answered(batches, self._ask, self._pool, self._concurrency, self._closing)
+
+    @abstractmethod
+    def _ask(self, batch: Batch) -> Reply:
+        """Ask one batch; called from threads of the pool."""
+
+
+def _close(pool: ThreadPoolExecutor, closing: threading.Event, release: Callable[[], None] | None) -> None:
+    closing.set()
+    pool.shutdown(wait=False, cancel_futures=True)
+    if release is not None:
+        release()

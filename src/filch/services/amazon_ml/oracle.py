@@ -12,9 +12,7 @@ import os
 import random
 import threading
 import time
-import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,10 +21,11 @@ from filch.core.answers import Answers, Reveal
 from filch.core.features import FeatureSpace
 from filch.core.oracle import Batch, ClassName, OracleSpec, Reply
 from filch.errors import BadAnswer, NotAuthorized, Rejected, SchemaError, ServiceError, Unreachable, UsageError
+from filch.services.access import check_authorized, host_of
 from filch.services.amazon_ml.account import AmazonAccount
 from filch.services.amazon_ml.records import write_record
 from filch.services.client import refused
-from filch.services.pool import answered
+from filch.services.pool import PooledOracle
 from filch.services.transport import is_loopback
 
 SCHEME = "amazon-ml://"
@@ -103,15 +102,14 @@ def connect_amazon(
     host, model = parsed(address)
     region = region or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
     where = host or f"machinelearning.{region}.amazonaws.com"
-    if not is_loopback(_name(where)) and not (authorized_by or "").strip():
-        raise NotAuthorized(f"{where} is not this machine: say who authorizes the audit with --i-am-authorized NAME")
+    check_authorized(host_of(where), authorized_by)
     caller = _Caller(_client(host, region, timeout, concurrency, account), where, attempts, rate)
     told = caller.call(lambda client: client.get_ml_model(MLModelId=model, Verbose=False))
     endpoint = told.get("EndpointInfo", {})
     if endpoint.get("EndpointStatus") not in ("READY", "UPDATING"):
         raise ServiceError(f"{model} has no real-time endpoint: create one (CreateRealtimeEndpoint)")
     url = str(endpoint.get("EndpointUrl", ""))
-    if _name(url.partition("://")[2].split("/")[0]) != _name(where) and not (authorized_by or "").strip():
+    if host_of(url.partition("://")[2].split("/")[0]) != host_of(where) and not (authorized_by or "").strip():
         raise NotAuthorized(f"{where} sends predictions to {url}: say who authorizes that with --i-am-authorized NAME")
     kind = told.get("MLModelType")
     if kind == "REGRESSION":
@@ -138,7 +136,7 @@ def parsed(address: str) -> tuple[str, str]:
     return host, model
 
 
-class AmazonOracle:
+class AmazonOracle(PooledOracle):
     """An oracle over boto3; made by `connect_amazon`. Use as a context manager, or `close` it when done.
 
     Attributes
@@ -147,8 +145,6 @@ class AmazonOracle:
     authorized_by : str or None
         Who authorized the audit of a remote host: for the report.
     """
-
-    local = False
 
     def __init__(
         self,
@@ -159,37 +155,15 @@ class AmazonOracle:
         concurrency: int,
         authorized_by: str | None = None,
     ) -> None:
-        self.spec, self.authorized_by = spec, authorized_by
-        self._model, self._url, self._caller, self._concurrency = model, url, caller, concurrency
-        self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="filch")
-        self.close = weakref.finalize(self, _close, self._pool, caller.closing)
+        super().__init__(spec, concurrency, caller.closing, authorized_by)
+        self._model, self._url, self._caller = model, url, caller
 
     def __repr__(self) -> str:
         return f"AmazonOracle({f'{SCHEME}{self._caller.where}/{self._model}'!r})"
 
-    def __enter__(self) -> AmazonOracle:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
     def fingerprint(self) -> str:
         """Name the host and the model; no key."""
         return f"amazon-ml at {self._caller.where}/{self._model}"
-
-    def answer(self, batches: Iterator[Batch]) -> Iterator[Reply]:
-        """Answer batches as predictions come.
-
-        A row that is still throttled after all attempts comes back ``refused``. Any other failure ends the iteration,
-        once the requests in flight have been answered and yielded.
-
-        Raises
-        ------
-        Unreachable, Rejected, BadAnswer
-        UsageError
-            The oracle is closed.
-        """
-        return answered(batches, self._ask, self._pool, self._concurrency, self._caller.closing)
 
     def _ask(self, batch: Batch) -> Reply:
         parts = []
@@ -290,15 +264,6 @@ class _Caller:
         self.closing.wait(turn - now)
 
 
-def _close(pool: ThreadPoolExecutor, closing: threading.Event) -> None:
-    closing.set()
-    pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _name(host: str) -> str:
-    return host.rpartition(":")[0].strip("[]") if host.rpartition(":")[2].isdecimal() else host.strip("[]")
-
-
 def _client(host: str, region: str, timeout: float, concurrency: int, account: AmazonAccount | None) -> Any:
     try:
         import boto3
@@ -310,9 +275,9 @@ def _client(host: str, region: str, timeout: float, concurrency: int, account: A
         max_pool_connections=concurrency,
         connect_timeout=timeout,
         read_timeout=timeout,
-        proxies={} if host and is_loopback(_name(host)) else None,
+        proxies={} if host and is_loopback(host_of(host)) else None,
     )
-    url = None if not host else f"{'http' if is_loopback(_name(host)) else 'https'}://{host}"
+    url = None if not host else f"{'http' if is_loopback(host_of(host)) else 'https'}://{host}"
     keys = (
         {}
         if account is None

@@ -13,17 +13,16 @@ import re
 import threading
 import time
 import warnings
-import weakref
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from filch.core.oracle import Batch, Reply
-from filch.errors import NotAuthorized, Rejected, ServiceError, Unreachable, UsageError
+from filch.errors import Rejected, ServiceError, Unreachable, UsageError
+from filch.services.access import check_authorized, host_of
 from filch.services.bigml.account import Account
 from filch.services.bigml.codec import PublicModel, public_model
 from filch.services.client import refused
-from filch.services.pool import answered
+from filch.services.pool import PooledOracle
 from filch.services.transport import is_loopback
 
 SCHEME = "bigml://"
@@ -105,8 +104,7 @@ def connect_bigml(
     if reveal not in (None, "labels", "confidence", "probabilities", "value"):
         raise UsageError(f'BigML does not reveal {reveal!r}: leave reveal= out, or pass "labels"')
     domain, resource = parsed(address)
-    if not is_loopback(_host(domain)) and not (authorized_by or "").strip():
-        raise NotAuthorized(f"{domain} is not this machine: say who authorizes the audit with --i-am-authorized NAME")
+    check_authorized(host_of(domain), authorized_by)
     caller = _Caller(_client(domain, account), domain, timeout, attempts, rate)
     document = caller.call(lambda client: client.get_resource(resource))
     return BigMLOracle(
@@ -137,7 +135,7 @@ def parsed(address: str) -> tuple[str, str]:
     return domain, resource
 
 
-class BigMLOracle:
+class BigMLOracle(PooledOracle):
     """An oracle over BigML's client; made by `connect_bigml`. Use as a context manager, or `close` it when done.
 
     Attributes
@@ -149,8 +147,6 @@ class BigMLOracle:
         Who authorized the audit of a remote host: for the report.
     """
 
-    local = False
-
     def __init__(
         self,
         model: PublicModel,
@@ -160,38 +156,15 @@ class BigMLOracle:
         concurrency: int,
         authorized_by: str | None = None,
     ) -> None:
-        self.spec, self.model, self.authorized_by = model.spec, model, authorized_by
-        self._document, self._caller, self._strategy = document, caller, strategy
-        self._concurrency = concurrency
-        self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="filch")
-        self.close = weakref.finalize(self, _close, self._pool, caller.closing)
+        super().__init__(model.spec, concurrency, caller.closing, authorized_by)
+        self.model, self._document, self._caller, self._strategy = model, document, caller, strategy
 
     def __repr__(self) -> str:
         return f"BigMLOracle({f'{SCHEME}{self._caller.domain}/{self.model.resource}'!r})"
 
-    def __enter__(self) -> BigMLOracle:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
     def fingerprint(self) -> str:
         """Name the domain, the model and the missing strategy; no user and no key."""
         return f"bigml at {self._caller.domain}/{self.model.resource}, missing strategy {self._strategy}"
-
-    def answer(self, batches: Iterator[Batch]) -> Iterator[Reply]:
-        """Answer batches as predictions come.
-
-        A row that is still refused with status 429 after all attempts comes back ``refused``. Any other failure ends
-        the iteration, once the requests in flight have been answered and yielded.
-
-        Raises
-        ------
-        Unreachable, Rejected, BadAnswer
-        UsageError
-            The oracle is closed.
-        """
-        return answered(batches, self._ask, self._pool, self._concurrency, self._caller.closing)
 
     def _ask(self, batch: Batch) -> Reply:
         predictions = []
@@ -297,15 +270,6 @@ _MENDS = {
 }
 
 
-def _close(pool: ThreadPoolExecutor, closing: threading.Event) -> None:
-    closing.set()
-    pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _host(domain: str) -> str:
-    return domain.rpartition(":")[0].strip("[]") if domain.rpartition(":")[2].isdecimal() else domain.strip("[]")
-
-
 def _client(domain: str, account: Account | None) -> Any:
     """BigML's client, for a domain and a user, by default the one in the environment."""
     try:
@@ -314,7 +278,7 @@ def _client(domain: str, account: Account | None) -> Any:
     except ImportError as error:
         raise UsageError(_INSTALL) from error
     user, key = (account.username, account.api_key) if account else map(_variable, ("BIGML_USERNAME", "BIGML_API_KEY"))
-    near = is_loopback(_host(domain))
+    near = is_loopback(host_of(domain))
     protocol = "http" if near else os.environ.get("BIGML_PROTOCOL") or "https"
     captured = warnings.showwarning
     client = BigML(user, key, domain=Domain(domain=domain, protocol=protocol, verify=None if near else True))
