@@ -11,9 +11,8 @@ Queries: α for each of the h(d + 1) + c(h + 1) unknowns, d encoded columns, or 
 
 from __future__ import annotations
 
-import itertools
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -22,14 +21,14 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from filch.attacks.doubts import completed, distances, doubt, resolution
 from filch.attacks.networks.fit import Net
 from filch.attacks.networks.shares import fit_shares, work
+from filch.attacks.networks.uniform import asked, inputs_of, model_of, rows_for
 from filch.attacks.perceptron_sgd import PerceptronSGD, descend
 from filch.core.answers import Answers
-from filch.core.attack import MOST_BYTES, Ask, Finding, Outcome, Steps, overheard
-from filch.core.encoding import OneHot
+from filch.core.attack import Ask, Finding, Outcome, Steps, overheard
 from filch.core.oracle import OracleSpec
 from filch.core.seeds import child
 from filch.errors import BudgetSpent, UsageError
-from filch.models.perceptron import Output, PerceptronModel
+from filch.models.perceptron import PerceptronModel
 
 Floats = npt.NDArray[np.float64]
 _EXACT = 1e-9  # resolution of answers that are not rounded
@@ -93,8 +92,7 @@ class PerceptronRounded:
 
     def queries(self, spec: OracleSpec) -> int:
         """The rows that it asks if the budget allows: α·(h(d + 1) + c(h + 1))."""
-        unknowns = self.hidden * (OneHot(spec.space).width + 1) + spec.n_classes * (self.hidden + 1)
-        return math.ceil(self.alpha * unknowns)
+        return rows_for(self.alpha, self.hidden, spec)
 
     def steps(self, spec: OracleSpec, rng: np.random.Generator, *, budget: int, known: Answers) -> Steps:
         """Ask uniform rows, fit, hold the copy against a few more."""
@@ -118,7 +116,6 @@ class _Learner:
     learned: int = 0
     net: Net | None = None
     misfit: float = math.inf
-    started: int = field(default=0)
 
     def hear(self, ask: Ask, answers: Answers) -> None:
         if ask.account == "attack" and answers.probabilities is not None:
@@ -126,14 +123,10 @@ class _Learner:
 
     def steps(self, budget: int) -> Steps:
         wanted = min(self.attack.queries(self.spec), max(1, budget - self.attack.check))
-        rows = self.spec.space.sample(wanted, child(self.rng, "uniform"))
-        most = max(1, MOST_BYTES // rows[:1].nbytes)
-        cuts = {0, wanted, *(math.ceil(wanted / 2**k) for k in range(4)), *range(0, wanted, most)}
-        for start, stop in itertools.pairwise(sorted(cuts)):
-            yield Ask(rows[start:stop], "uniform", snapshot=self.model)
-            if (why := doubt(self.heard, self.spec)) is not None:
-                reason = f"{why}: the target gives no class probabilities"
-                return Finding(self.model(), Outcome.CLASS_MISMATCH, reason, self.evidence())
+        yield from asked(self.spec, wanted, child(self.rng, "uniform"), self.model)
+        if (why := doubt(self.heard, self.spec)) is not None:
+            reason = f"{why}: the target gives no class probabilities"
+            return Finding(self.model(), Outcome.CLASS_MISMATCH, reason, self.evidence())
         model, held = self.model(), Answers.none(len(self.spec.space))
         if model is None:
             return Finding(None, Outcome.NO_CONVERGENCE, "every row was refused", self.evidence())
@@ -173,13 +166,13 @@ class _Learner:
             self.learned = len(self.heard)
             with threadpool_limits(1):  # on matrices of a few hundred columns, threads wait for each other
                 self.fit(child(self.rng, "fit", str(self.learned)))
-        return None if self.net is None else self.dressed(self.net)
+        return None if self.net is None else model_of(self.spec, self.net.inner, self.net.outer, "tanh")
 
     def fit(self, rng: np.random.Generator) -> None:
         """Start from the network so far, from descents and random draws, until one comes down to the rounding."""
         shown = self.heard.probabilities
         assert shown is not None
-        rows = np.column_stack([OneHot(self.spec.space).encode(self.heard.rows), np.ones(len(shown))])
+        rows = inputs_of(self.spec, self.heard.rows)
         unknowns = self.attack.hidden * rows.shape[1] + (self.attack.hidden + 1) * shown.shape[1]
         affordable = _WORK / work(len(shown), shown.shape[1], unknowns)
         fewest, most = _STEPS
@@ -205,10 +198,3 @@ class _Learner:
             return Net(*descend(PerceptronSGD(hidden, "tanh", epochs=epochs), rows, shown, own))
         inner = own.normal(size=(rows.shape[1], hidden))
         return Net(inner, 0.3 * own.normal(size=(hidden + 1, shown.shape[1])))
-
-    def dressed(self, net: Net) -> PerceptronModel:
-        """The model of a network with a score for each class."""
-        outer = net.outer[:, 1:] - net.outer[:, :1] if self.spec.n_classes == 2 else net.outer
-        coefs, intercepts = (net.inner[:-1].copy(), outer[:-1].copy()), (net.inner[-1].copy(), outer[-1].copy())
-        link: Output = "logistic" if self.spec.n_classes == 2 else "softmax"
-        return PerceptronModel(self.spec.space, self.spec.classes, coefs, intercepts, "tanh", link)

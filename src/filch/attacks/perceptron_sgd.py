@@ -10,7 +10,6 @@ rows in the selection account, on which the error of the copy is told.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,13 +20,13 @@ import numpy.typing as npt
 from scipy.special import expit, log_softmax
 
 from filch.attacks.doubts import resolution
+from filch.attacks.networks.uniform import asked, inputs_of, model_of, rows_for
 from filch.core.answers import Answers
-from filch.core.attack import MOST_BYTES, Ask, Finding, Outcome, Steps, overheard
-from filch.core.encoding import OneHot
+from filch.core.attack import Ask, Finding, Outcome, Steps, overheard
 from filch.core.oracle import OracleSpec
 from filch.core.seeds import child
 from filch.errors import BudgetSpent, UsageError
-from filch.models.perceptron import Activation, Output, PerceptronModel
+from filch.models.perceptron import Activation, PerceptronModel
 
 Floats = npt.NDArray[np.float64]
 _EXACT = 1e-9  # total variation up to which a copy of unrounded answers is no approximation
@@ -107,8 +106,7 @@ class PerceptronSGD:
 
     def queries(self, spec: OracleSpec) -> int:
         """The rows that it asks if the budget allows: α·(h(d + 1) + c(h + 1))."""
-        unknowns = self.hidden * (OneHot(spec.space).width + 1) + spec.n_classes * (self.hidden + 1)
-        return math.ceil(self.alpha * unknowns)
+        return rows_for(self.alpha, self.hidden, spec)
 
     def steps(self, spec: OracleSpec, rng: np.random.Generator, *, budget: int, known: Answers) -> Steps:
         """Ask uniform rows, fit, tell the error on a few more."""
@@ -140,11 +138,7 @@ class _Learner:
 
     def steps(self, budget: int) -> Steps:
         wanted = min(self.attack.queries(self.spec), max(1, budget - self.attack.check))
-        rows = self.spec.space.sample(wanted, child(self.rng, "uniform"))
-        most = max(1, MOST_BYTES // rows[:1].nbytes)
-        cuts = {0, wanted, *(math.ceil(wanted / 2**k) for k in range(4)), *range(0, wanted, most)}
-        for start, stop in itertools.pairwise(sorted(cuts)):
-            yield Ask(rows[start:stop], "uniform", snapshot=self.model)
+        yield from asked(self.spec, wanted, child(self.rng, "uniform"), self.model)
         model, learned = self.model(), f"a network of {self.attack.hidden} hidden units, fitted to {{:,}} answers"
         learned = learned.format(len(self.heard))
         if model is None:
@@ -170,13 +164,8 @@ class _Learner:
     def _fit(self) -> PerceptronModel:
         shown = self.heard.probabilities
         assert shown is not None
-        inputs = np.column_stack([OneHot(self.spec.space).encode(self.heard.rows), np.ones(len(shown))])
-        inner, outer = descend(self.attack, inputs, shown, child(self.rng, "descent"))
-        if self.spec.n_classes == 2:
-            outer = outer[:, 1:] - outer[:, :1]
-        coefs, intercepts = (inner[:-1].copy(), outer[:-1].copy()), (inner[-1].copy(), outer[-1].copy())
-        link: Output = "logistic" if self.spec.n_classes == 2 else "softmax"
-        return PerceptronModel(self.spec.space, self.spec.classes, coefs, intercepts, self.attack.activation, link)
+        inner, outer = descend(self.attack, inputs_of(self.spec, self.heard.rows), shown, child(self.rng, "descent"))
+        return model_of(self.spec, inner, outer, self.attack.activation)
 
     def evidence(self) -> dict[str, object]:
         return {"hidden": self.attack.hidden, "answers": len(self.heard)}
