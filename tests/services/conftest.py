@@ -17,7 +17,7 @@ import uvicorn
 from sklearn.linear_model import LogisticRegression
 
 from filch.core.features import FeatureSpace
-from filch.services import transport
+from filch.services import retry
 
 RECORDED = Path(__file__).parent / "recorded"
 
@@ -25,7 +25,7 @@ RECORDED = Path(__file__).parent / "recorded"
 @pytest.fixture(autouse=True)
 def _no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FILCH_TOKEN", raising=False)
-    monkeypatch.setattr(transport, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.01)
 
 
 @pytest.fixture(scope="session")

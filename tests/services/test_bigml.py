@@ -25,7 +25,6 @@ from filch.errors import BadAnswer, NotAuthorized, Rejected, Unreachable, UsageE
 from filch.models.logistic_bigml import BigMLLogistic, read_bigml_logistic
 from filch.models.trees.bigml import read_bigml
 from filch.models.trees.bigml_write import to_bigml
-from filch.services.bigml import oracle as module
 from filch.services.bigml.account import Account
 from filch.services.bigml.codec import public_model
 from filch.services.bigml.inputs import Inputs
@@ -58,7 +57,6 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Account:
     monkeypatch.setenv("BIGML_USERNAME", account.username)
     monkeypatch.setenv("BIGML_API_KEY", account.api_key)
     monkeypatch.delenv("BIGML_DOMAIN", raising=False)
-    monkeypatch.setattr(module, "_FIRST_PAUSE", 0.01)
     return account
 
 

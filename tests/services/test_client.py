@@ -29,7 +29,7 @@ from filch.errors import (
     Unreachable,
     UsageError,
 )
-from filch.services import transport
+from filch.services import retry, transport
 from filch.services.client import HttpOracle, connect
 from filch.services.dialects import Question, by_name
 from filch.services.server import application
@@ -252,7 +252,7 @@ def test_a_retry_after_that_says_nothing_is_ignored(header: str) -> None:
 def test_a_retry_after_of_years_is_capped(
     misbehaving: Start, box: FeatureSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "_LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(retry, "_LONGEST_PAUSE", 0.05)
     server = misbehaving(status(503, Retry_After="9" * 400), even)
     assert ask(oracle_at(server, box)).requests == 2
 

@@ -20,6 +20,7 @@ from filch.errors import NotRevealed, Rejected, SchemaError, UsageError
 from filch.services.access import address_of, credentials, trust
 from filch.services.dialects import Dialect, Facts, by_name
 from filch.services.pool import PooledOracle
+from filch.services.retry import Patience
 from filch.services.transport import Transport, bare, is_loopback
 
 _MAX_BATCH = 1000
@@ -125,7 +126,7 @@ def connect(
         trust_env=not near,  # a proxy has no business on this machine
         verify=trust(verify),
     )
-    transport = Transport(client, timeout, attempts, rate, sources, tuple(hidden))
+    transport = Transport(client, timeout, Patience(attempts, rate), sources, tuple(hidden))
     try:
         speaks, facts = _learn(transport, address, speaks)
         shown = _shown(reveal, facts.reveal)
@@ -164,7 +165,7 @@ class HttpOracle(PooledOracle):
         concurrency: int,
         authorized_by: str | None = None,
     ) -> None:
-        super().__init__(spec, concurrency, transport.closing, authorized_by, transport.client.close)
+        super().__init__(spec, concurrency, transport.patience.closing, authorized_by, transport.client.close)
         self._dialect, self._transport, self._address = dialect, transport, address
 
     def __repr__(self) -> str:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-import random
 import ssl
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,21 +14,12 @@ from email.utils import parsedate_to_datetime
 import httpx
 import msgspec
 
-from filch.errors import BadAnswer, Rejected, ServiceError, Unreachable
+from filch.errors import BadAnswer, Rejected, Unreachable
+from filch.services.retry import Failure, Patience
 
 MOST_BYTES = 256 * 2**20
 """The largest response that is read."""
 _PASSING = (429, 502, 503, 504)
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 60.0  # seconds
-_jitter = random.SystemRandom()  # moves requests in time only, never a query
-
-
-class Failure(Exception):
-    """A failed transmission. ``passing`` says that another may succeed, ``after`` seconds from now at the earliest."""
-
-    def __init__(self, error: ServiceError, *, passing: bool = False, after: float = 0.0) -> None:
-        super().__init__(str(error))
-        self.error, self.passing, self.after = error, passing, after
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,10 +32,8 @@ class Transport:
         With its base URL, headers, limits and TLS settings.
     timeout : float
         Seconds for one whole exchange.
-    attempts : int
-        The most transmissions of one body.
-    rate : float, optional
-        The most transmissions a second.
+    patience : Patience
+        Transmissions of one body, and in a second, at most.
     sources : mapping of str to str
         Where each header with credentials was read from: an environment variable, or the URL.
     hidden : tuple of str
@@ -55,13 +42,9 @@ class Transport:
 
     client: httpx.Client
     timeout: float
-    attempts: int
-    rate: float | None = None
+    patience: Patience
     sources: Mapping[str, str] = field(default_factory=dict)
     hidden: tuple[str, ...] = ()
-    closing: threading.Event = field(default_factory=threading.Event)
-    _turn: list[float] = field(default_factory=lambda: [0.0])
-    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def exchange(
         self, method: str, url: httpx.URL, body: bytes | None = None, *, pay_again: Callable[[], bool] = lambda: True
@@ -73,20 +56,9 @@ class Transport:
         Unreachable, Rejected, BadAnswer
             The last transmission failed.
         """
-        for attempt in range(1, self.attempts + 1):
-            try:
-                return self._once(method, url, body)
-            except Failure as failure:
-                if not failure.passing or attempt == self.attempts:
-                    raise failure.error from failure.__cause__
-                backoff = _FIRST_PAUSE * 2 ** (attempt - 1) * _jitter.uniform(0.5, 1.5)
-                pause = min(max(backoff, failure.after), _LONGEST_PAUSE)
-                if self.closing.wait(pause) or not pay_again():
-                    raise failure.error from failure.__cause__
-        raise AssertionError("unreachable: attempts is at least 1")
+        return self.patience.of(lambda: self._once(method, url, body), pay_again)
 
     def _once(self, method: str, url: httpx.URL, body: bytes | None) -> bytes:
-        self._wait_for_turn()
         deadline = time.monotonic() + self.timeout
         try:
             with self.client.stream(method, url, content=body) as response:
@@ -108,15 +80,6 @@ class Transport:
         if response.status_code != 200:
             raise self._rejected(response, answer, url)
         return answer
-
-    def _wait_for_turn(self) -> None:
-        if not self.rate:
-            return
-        with self._lock:
-            now = time.monotonic()
-            turn = max(now, self._turn[0])
-            self._turn[0] = turn + 1 / self.rate
-        self.closing.wait(turn - now)
 
     def _broken(self, error: httpx.TransportError, url: httpx.URL) -> Failure:
         where = bare(url)

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import math
 import os
-import random
-import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -26,14 +23,13 @@ from filch.services.amazon_ml.account import AmazonAccount
 from filch.services.amazon_ml.records import write_record
 from filch.services.client import refused
 from filch.services.pool import PooledOracle
+from filch.services.retry import Failure, Patience
 from filch.services.transport import is_loopback
 
 SCHEME = "amazon-ml://"
 """What addresses of Amazon ML's models begin with."""
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 60.0  # seconds
 _FREE = ("LimitExceededException", "ThrottlingException", "Throttling", "PredictorNotMountedException")
 _PASSING = (*_FREE, "InternalServerException", "ServiceUnavailable", "InternalFailure")
-_jitter = random.SystemRandom()  # moves requests in time only, never a query
 _MENDS = {
     "ResourceNotFoundException": "check the model's id and the region",
     "PredictorNotMountedException": "create a real-time endpoint, or wait until it is READY",
@@ -103,7 +99,7 @@ def connect_amazon(
     region = region or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
     where = host or f"machinelearning.{region}.amazonaws.com"
     check_authorized(host_of(where), authorized_by)
-    caller = _Caller(_client(host, region, timeout, concurrency, account), where, attempts, rate)
+    caller = _Caller(_client(host, region, timeout, concurrency, account), where, Patience(attempts, rate))
     told = caller.call(lambda client: client.get_ml_model(MLModelId=model, Verbose=False))
     endpoint = told.get("EndpointInfo", {})
     if endpoint.get("EndpointStatus") not in ("READY", "UPDATING"):
@@ -155,7 +151,7 @@ class AmazonOracle(PooledOracle):
         concurrency: int,
         authorized_by: str | None = None,
     ) -> None:
-        super().__init__(spec, concurrency, caller.closing, authorized_by)
+        super().__init__(spec, concurrency, caller.patience.closing, authorized_by)
         self._model, self._url, self._caller = model, url, caller
 
     def __repr__(self) -> str:
@@ -204,37 +200,19 @@ def _answers(told: Mapping[str, Any], rows: Any, spec: OracleSpec) -> Answers:
     return Answers(rows, labels=np.array([names.index(str(label))]), probabilities=shares)
 
 
-class _Failure(Exception):
-    def __init__(self, error: ServiceError, passing: bool, free: bool = False) -> None:
-        super().__init__(str(error))
-        self.error, self.passing, self.free = error, passing, free
-
-
 class _Caller:
     """Calls boto3's client: in turn, and again where that may help."""
 
-    def __init__(self, client: Any, where: str, attempts: int, rate: float | None) -> None:
-        self.client, self.where, self.attempts, self.rate = client, where, attempts, rate
-        self.closing = threading.Event()
-        self._turn, self._lock = 0.0, threading.Lock()
+    def __init__(self, client: Any, where: str, patience: Patience) -> None:
+        self.client, self.where, self.patience = client, where, patience
 
     def call(self, act: Callable[[Any], Any], pay_again: Callable[[], bool] = lambda: True) -> dict[str, Any]:
         """What the client gives back for a call that the service accepts."""
-        for attempt in range(1, self.attempts + 1):
-            try:
-                return self._once(act)
-            except _Failure as failure:
-                if not failure.passing or attempt == self.attempts:
-                    raise failure.error from failure.__cause__
-                pause = min(_FIRST_PAUSE * 2 ** (attempt - 1) * _jitter.uniform(0.5, 1.5), _LONGEST_PAUSE)
-                if self.closing.wait(pause) or not (failure.free or pay_again()):
-                    raise failure.error from failure.__cause__
-        raise AssertionError("unreachable: attempts is at least 1")
+        return self.patience.of(lambda: self._once(act), pay_again)
 
     def _once(self, act: Callable[[Any], Any]) -> dict[str, Any]:
         from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError, NoCredentialsError
 
-        self._wait_for_turn()
         try:
             told: dict[str, Any] = act(self.client)
             return told
@@ -246,22 +224,13 @@ class _Caller:
             free = code in _FREE
             status = 429 if free and code != "PredictorNotMountedException" else int(status or 500)
             message = f"{self.where} answers {said}: {mend}"
-            raise _Failure(Rejected(message, status), code in _PASSING or status >= 500, free) from error
+            raise Failure(Rejected(message, status), passing=code in _PASSING or status >= 500, free=free) from error
         except NoCredentialsError as error:
             raise UsageError("boto3 finds no keys: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") from error
         except (ConnectionError, HTTPClientError) as error:  # time-outs too
-            raise _Failure(Unreachable(f"no answer of {self.where} ({type(error).__name__})"), passing=True) from error
+            raise Failure(Unreachable(f"no answer of {self.where} ({type(error).__name__})"), passing=True) from error
         except BotoCoreError as error:
-            raise _Failure(ServiceError(f"boto3 fails ({type(error).__name__})"), passing=False) from error
-
-    def _wait_for_turn(self) -> None:
-        if not self.rate:
-            return
-        with self._lock:
-            now = time.monotonic()
-            turn = max(now, self._turn)
-            self._turn = turn + 1 / self.rate
-        self.closing.wait(turn - now)
+            raise Failure(ServiceError(f"boto3 fails ({type(error).__name__})"), passing=False) from error
 
 
 def _client(host: str, region: str, timeout: float, concurrency: int, account: AmazonAccount | None) -> Any:

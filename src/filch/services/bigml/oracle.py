@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import re
 import threading
-import time
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -23,20 +21,19 @@ from filch.services.bigml.account import Account
 from filch.services.bigml.codec import PublicModel, public_model
 from filch.services.client import refused
 from filch.services.pool import PooledOracle
+from filch.services.retry import Failure, Patience
 from filch.services.transport import is_loopback
 
 SCHEME = "bigml://"
 """What addresses of BigML's models begin with."""
 _KINDS = ("model", "logisticregression", "public", "shared")
 _DOMAIN = "bigml.io"
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 60.0  # seconds
 _PASSING = (429, 500, 502, 503, 504)  # the client calls every failure that it does not know 500
 _RESOURCE = re.compile(
     r"(public/)?(model|logisticregression)/[a-f0-9]{24}|shared/(model|logisticregression)/[a-zA-Z0-9]{24,30}"
 )
 STRATEGY = {"last": 0, "proportional": 1}
 """The numbers of BigML's missing strategies."""
-_jitter = random.SystemRandom()  # moves requests in time only, never a query
 _INSTALL = "BigML's models are asked by its own client: pip install 'filch[bigml]'"
 
 
@@ -105,7 +102,7 @@ def connect_bigml(
         raise UsageError(f'BigML does not reveal {reveal!r}: leave reveal= out, or pass "labels"')
     domain, resource = parsed(address)
     check_authorized(host_of(domain), authorized_by)
-    caller = _Caller(_client(domain, account), domain, timeout, attempts, rate)
+    caller = _Caller(_client(domain, account), domain, timeout, Patience(attempts, rate))
     document = caller.call(lambda client: client.get_resource(resource))
     return BigMLOracle(
         public_model(document["object"], reveal=reveal, omission=omission),
@@ -156,7 +153,7 @@ class BigMLOracle(PooledOracle):
         concurrency: int,
         authorized_by: str | None = None,
     ) -> None:
-        super().__init__(model.spec, concurrency, caller.closing, authorized_by)
+        super().__init__(model.spec, concurrency, caller.patience.closing, authorized_by)
         self.model, self._document, self._caller, self._strategy = model, document, caller, strategy
 
     def __repr__(self) -> str:
@@ -183,35 +180,17 @@ class BigMLOracle(PooledOracle):
         return Reply(batch, self.model.decode(predictions, batch.rows))
 
 
-class _Failure(Exception):
-    def __init__(self, error: ServiceError, passing: bool) -> None:
-        super().__init__(str(error))
-        self.error, self.passing = error, passing
-
-
 class _Caller:
     """Calls the client: in time, in turn, quietly, and again where that may help."""
 
-    def __init__(self, client: Any, domain: str, timeout: float, attempts: int, rate: float | None) -> None:
-        self.client, self.domain, self.timeout, self.attempts, self.rate = client, domain, timeout, attempts, rate
-        self.closing = threading.Event()
-        self._turn, self._lock = 0.0, threading.Lock()
+    def __init__(self, client: Any, domain: str, timeout: float, patience: Patience) -> None:
+        self.client, self.domain, self.timeout, self.patience = client, domain, timeout, patience
 
     def call(self, act: Callable[[Any], Any], pay_again: Callable[[], bool] = lambda: True) -> dict[str, Any]:
         """What the client gives back for a call that the service accepts."""
-        for attempt in range(1, self.attempts + 1):
-            try:
-                return self._once(act)
-            except _Failure as failure:
-                if not failure.passing or attempt == self.attempts:
-                    raise failure.error from failure.__cause__
-                pause = min(_FIRST_PAUSE * 2 ** (attempt - 1) * _jitter.uniform(0.5, 1.5), _LONGEST_PAUSE)
-                if self.closing.wait(pause) or not pay_again():
-                    raise failure.error from failure.__cause__
-        raise AssertionError("unreachable: attempts is at least 1")
+        return self.patience.of(lambda: self._once(act), pay_again)
 
     def _once(self, act: Callable[[Any], Any]) -> dict[str, Any]:
-        self._wait_for_turn()
         done: list[Any] = []
 
         def work() -> None:
@@ -226,36 +205,25 @@ class _Caller:
         thread.join(self.timeout)
         if not done:
             mend = "raise --timeout"
-            raise _Failure(Unreachable(f"{self.domain} gives no answer in {self.timeout:g} s: {mend}"), passing=True)
+            raise Failure(Unreachable(f"{self.domain} gives no answer in {self.timeout:g} s: {mend}"), passing=True)
         told = done[0]
         if isinstance(told, BaseException):
             kind = type(told).__name__
-            raise _Failure(
-                ServiceError(f"BigML's client fails ({kind}): see what {self.domain} answers"), False
-            ) from told
+            raise Failure(ServiceError(f"BigML's client fails ({kind}): see what {self.domain} answers")) from told
         if not isinstance(told, dict) or told.get("code") not in (200, 201) or not isinstance(told.get("object"), dict):
             raise self._failed(told if isinstance(told, dict) else {})
         return told
 
-    def _failed(self, told: Mapping[str, Any]) -> _Failure:
+    def _failed(self, told: Mapping[str, Any]) -> Failure:
         error, status = told.get("error"), told.get("code")
         code = status if isinstance(status, int) else 500
         inner = error.get("status") if isinstance(error, dict) else None
         about = inner if isinstance(inner, dict) else {}
         if about.get("type") == "transient":
-            return _Failure(Unreachable(f"no connection to {self.domain}: is the server running there?"), passing=True)
+            return Failure(Unreachable(f"no connection to {self.domain}: is the server running there?"), passing=True)
         said = " ".join([str(about.get("message", "")), *map(str, about.get("extra") or ())]).strip()[:200]
         message = f"{self.domain} answers {code}{f' ({said})' if said else ''}: {_MENDS.get(code, _UNKNOWN)}"
-        return _Failure(Rejected(message, code), passing=code in _PASSING)
-
-    def _wait_for_turn(self) -> None:
-        if not self.rate:
-            return
-        with self._lock:
-            now = time.monotonic()
-            turn = max(now, self._turn)
-            self._turn = turn + 1 / self.rate
-        self.closing.wait(turn - now)
+        return Failure(Rejected(message, code), passing=code in _PASSING)
 
 
 _quiet = threading.local()
