@@ -169,7 +169,7 @@ def test_rounded_answers_are_told(decimals):
     oracle = filch.ModelOracle(Rounded(network(box(4), 3, 3)), box(4))
     run = filch.extract(oracle, Perceptron(hidden=3), budget=150, curve=False)
     assert run.outcome == "class_mismatch"
-    assert "rounded" in run.reason and "perceptron-sgd" in run.reason
+    assert "rounded" in run.reason and "perceptron-rounded" in run.reason
     assert run.queries < 20
 
 
@@ -185,7 +185,7 @@ def test_needs_unrounded_probabilities_or_a_value():
     target = Target(network(space, 2, 3))
     for settings, word in [
         ({"reveal": "labels"}, "labels"),
-        ({"decimals": 3}, "perceptron-sgd"),
+        ({"decimals": 3}, "perceptron-rounded"),
         ({"reveal": "top-1"}, "all"),
     ]:
         with pytest.raises(CannotRun, match=word):
