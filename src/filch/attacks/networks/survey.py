@@ -88,7 +88,7 @@ class Survey:
         if not self.field.gradients(self.identity).any():
             return (
                 "answers do not change in small steps: a model of steps, such as a tree, or rounded answers (for those "
-                'try "perceptron-sgd")'
+                'try "perceptron-rounded")'
             )
         if self.resolution > _FINE:
             return 'answers are rounded, so that small steps show no slopes; try "perceptron-rounded"'
