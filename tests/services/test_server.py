@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -25,7 +26,7 @@ from filch.core.features import FeatureSpace
 from filch.core.oracle import Batch, ModelOracle, OracleSpec, Reply
 from filch.errors import ServiceError, UsageError
 from filch.services.client import connect
-from filch.services.server import application, serve, serving
+from filch.services.server import application, listening, serve, serving
 
 TOO_LARGE = HTTPStatus(413).phrase  # newer Pythons call it otherwise
 Host = Callable[..., str]
@@ -252,3 +253,22 @@ def test_ctrl_c_ends_a_server_in_peace() -> None:
         os.kill(server.pid, signal.SIGINT)
         assert server.stdout.read() == b"goodbye\n" and server.stderr.read() == b""
     assert server.returncode == 0
+
+
+def test_small_answers_are_sent_at_once() -> None:
+    """Else each waits 40 ms for the client's delayed acknowledgement of the headers before it."""
+    at_once: list[int] = []
+
+    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        at_once.append(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    async def connect(listener: socket.socket) -> None:
+        async with await asyncio.start_server(serve_one, sock=listener):
+            reader, writer = await asyncio.open_connection(*listener.getsockname())
+            await reader.read()
+            writer.close()
+
+    with listening("127.0.0.1", 0) as listener:
+        asyncio.run(connect(listener))
+    assert at_once and at_once[0] != 0

@@ -163,7 +163,8 @@ def serving(model: Any, space: FeatureSpace, **options: Any) -> Iterator[str]:
 def listening(host: str, port: int) -> Iterator[socket.socket]:
     """A socket that listens; a `UsageError` says why there is none."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
+    # The protocol is named, for asyncio sends small answers at once only where it reads that the socket speaks TCP.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
