@@ -62,6 +62,10 @@ def test_a_model_is_served_extracted_and_audited(shop, tmp_path, monkeypatch, ca
         run("extract", url, *known, "--attack", "binned-linear", "--json", "--out", tmp_path / "copy.npz")
         facts = json.loads(capsys.readouterr().out)
         assert facts["outcome"] == "verified"
+        paid = sum(account["queries"] for account in facts["ledger"].values())
+        assert facts["dollars"] == pytest.approx(paid * 1e-4 + facts["seconds"] / 3600 * 1e-3, abs=1e-6)
+        run("extract", url, *known, "--attack", "binned-linear")
+        assert "as the service charges" in capsys.readouterr().out
         assert np.array_equal(models.load(tmp_path / "copy.npz").edges_["age"], model.edges_["age"])
         run("audit", url, *known, "--max-queries", "150", "--evaluate", "20", "--out", tmp_path / "report")
     written = json.loads((tmp_path / "report" / "report.json").read_text())

@@ -18,6 +18,7 @@ from filch.core.run import Run
 from filch.errors import UsageError
 from filch.evaluate import Evaluation, Fidelity
 from filch.extraction import extract
+from filch.report.text import dollars
 
 
 def register(app: typer.Typer) -> None:
@@ -110,10 +111,11 @@ def _extract(
         else:
             fidelity = Evaluation.paid(oracle, None, rows, seed)[0].measure(run.model)
     saved = run.model.save(save) if save and run.model is not None else None
+    cost = oracle.cost(run.ledger.paid, run.seconds) if hasattr(oracle, "cost") else None
     if as_json:
-        print(json.dumps(_facts(run, fidelity, saved), indent=2))
+        print(json.dumps(_facts(run, fidelity, saved, cost), indent=2))
     else:
-        _show(run, fidelity, saved)
+        _show(run, fidelity, saved, cost)
 
 
 def _parameters(texts: list[str]) -> dict[str, Any]:
@@ -159,7 +161,7 @@ def _check_journal(journal: Path | None, resume: bool) -> None:
         raise UsageError(f"{journal} holds no run to go on with: check the name, or leave out --resume to begin one")
 
 
-def _facts(run: Run, fidelity: Fidelity | None, saved: Path | None) -> dict[str, Any]:
+def _facts(run: Run, fidelity: Fidelity | None, saved: Path | None, cost: float | None) -> dict[str, Any]:
     return {
         "outcome": run.outcome.value,
         "reason": run.reason,
@@ -168,6 +170,7 @@ def _facts(run: Run, fidelity: Fidelity | None, saved: Path | None) -> dict[str,
         "requests": run.requests,
         "seconds": round(run.seconds, 3),
         "ledger": run.ledger.as_dict(),
+        "dollars": cost,
         "uncertain": [{"ask": u.ask, "batch": u.batch, "rows": u.rows} for u in run.uncertain],
         "evidence": dict(run.evidence),
         "fidelity": None if fidelity is None else fidelity.as_dict(),
@@ -176,12 +179,14 @@ def _facts(run: Run, fidelity: Fidelity | None, saved: Path | None) -> dict[str,
     }
 
 
-def _show(run: Run, fidelity: Fidelity | None, saved: Path | None) -> None:
+def _show(run: Run, fidelity: Fidelity | None, saved: Path | None, cost: float | None) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="dim")
     table.add_column()
     table.add_row("outcome", f"[bold]{run.outcome.value.replace('_', ' ')}[/]  {run.reason}")
     table.add_row("queries", f"{run.queries:,} to attack, {run.selection:,} to check; {run.requests:,} requests")
+    if cost is not None:
+        table.add_row("price", f"{dollars(cost)} as the service charges, the endpoint's time included")
     if run.uncertain:
         rows = sum(batch.rows for batch in run.uncertain)
         table.add_row("uncertain", f"{rows:,} rows were in flight when the run broke off: paid and sent again")

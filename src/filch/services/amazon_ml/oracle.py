@@ -19,7 +19,7 @@ from filch.core.features import FeatureSpace
 from filch.core.oracle import Batch, ClassName, OracleSpec, Reply
 from filch.errors import BadAnswer, NotAuthorized, Rejected, SchemaError, ServiceError, Unreachable, UsageError
 from filch.services.access import check_authorized, host_of
-from filch.services.amazon_ml.account import AmazonAccount
+from filch.services.amazon_ml.account import AmazonAccount, cost
 from filch.services.amazon_ml.records import write_record
 from filch.services.client import refused
 from filch.services.pool import PooledOracle
@@ -156,6 +156,10 @@ class AmazonOracle(PooledOracle):
 
     def __repr__(self) -> str:
         return f"AmazonOracle({f'{SCHEME}{self._caller.where}/{self._model}'!r})"
+
+    def cost(self, queries: int, seconds: float = 0.0) -> float:
+        """Dollars for so many predictions, and for an endpoint of 10 MB that is there for so long."""
+        return cost(queries, seconds / 3600)
 
     def fingerprint(self) -> str:
         """Name the host and the model; no key."""
