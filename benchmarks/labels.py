@@ -46,6 +46,7 @@ ATTACKS = Path(filch.__file__).parent / "attacks"
 _OWN = (
     "asking",
     "contradiction",
+    "conversation",
     "curves",
     "design",
     "halfspaces",

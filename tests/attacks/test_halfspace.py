@@ -219,7 +219,8 @@ def test_labels_weighed_anew_do_not_depend_on_their_order():
     [(box(2), ("a", "b", "c")), (box(2), None), (FeatureSpace.box([1], [1]), ("a", "b")), (box(3_000), ("a", "b"))],
 )
 def test_what_it_cannot_attack_it_says(space, classes):
-    assert Halfspace().needs(OracleSpec(space, classes, filch.Reveal("labels" if classes else "value")))
+    why = Halfspace().needs(OracleSpec(space, classes, filch.Reveal("labels" if classes else "value")))
+    assert why and ("softmax-labels" in why) == (len(classes or ()) > 2)
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from filch.attacks.linear.conversation import Goal
 from filch.attacks.linear.curves import Crossings
 from filch.attacks.linear.design import Design
-from filch.attacks.linear.halver import Goal, Halver
+from filch.attacks.linear.halver import Halver
 from filch.attacks.linear.halving import Halving
 from filch.core.answers import Answers
 from filch.core.attack import Outcome, Steps
+from filch.core.models import ExtractedModel
 from filch.core.oracle import OracleSpec
 from filch.errors import BudgetSpent, UsageError
 from filch.models.logistic import LogisticModel
@@ -85,8 +87,10 @@ class Halfspace:
 
     def needs(self, spec: OracleSpec) -> str | None:
         """Two classes, a feature that varies, and no more unknowns than one matrix holds."""
-        if spec.n_classes != 2:
-            return 'the target has not exactly two classes: try "retraining"'
+        if spec.n_classes > 2:
+            return 'the target has more than two classes: try "softmax-labels"'
+        if spec.n_classes < 2:
+            return "the target is no classifier with two classes"
         size = Design(spec.space).size
         if size == 1:
             return "no feature varies: widen the ranges"
@@ -97,7 +101,7 @@ class Halfspace:
 
     def steps(self, spec: OracleSpec, rng: np.random.Generator, *, budget: int, known: Answers) -> Steps:
         """Halve until the weights are known to the precision; hold the fit against further rows."""
-        goal = Goal(self.precision, self.flips, self.batch, self.most, self.check)
+        goal = Goal(self.precision, self.batch, self.most, self.check)
         halver = self._halver(goal, spec, rng)
         halver.hear(known)
         try:
@@ -116,10 +120,14 @@ class Halfspace:
         if self.degree > 1:
             view = Monomials(spec.space, self.degree)
             kind = f"polynomial of degree {self.degree}"
-            return Halver(goal, spec, view, Crossings(view), lambda weights: view.model(weights, classes), kind, rng)
+
+            def curved(weights: Floats) -> ExtractedModel:
+                return view.model(weights, classes)
+
+            return Halver(goal, spec, view, rng, Crossings(view), curved, kind, self.flips)
         design = Design(spec.space)
 
         def made(weights: Floats) -> LogisticModel:
             return design.model(np.column_stack([np.zeros_like(weights), weights]), "logistic", classes)
 
-        return Halver(goal, spec, design, Halving(design), made, "linear model", rng)
+        return Halver(goal, spec, design, rng, Halving(design), made, "linear model", self.flips)

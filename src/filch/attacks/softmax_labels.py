@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from filch.attacks.linear.conversation import Goal
 from filch.attacks.linear.design import Design
-from filch.attacks.linear.ranker import Goal, Ranker
+from filch.attacks.linear.ranker import Ranker
 from filch.core.answers import Answers
 from filch.core.attack import Outcome, Steps
 from filch.core.oracle import OracleSpec

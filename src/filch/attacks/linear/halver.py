@@ -1,4 +1,4 @@
-"""The conversation of `halfspace`: ask where the label is most open, learn, hold the fit against further rows."""
+"""What `halfspace` puts into its conversation: rows whose labels are most open, and what flips need."""
 
 from __future__ import annotations
 
@@ -9,20 +9,17 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binom
 
-from filch.attacks.linear.asking import Asking, Boundary, View
+from filch.attacks.linear.asking import Asking, Boundary
 from filch.attacks.linear.contradiction import separate
+from filch.attacks.linear.conversation import Conversation
 from filch.attacks.linear.halfspaces import LabelBelief
 from filch.core.answers import Answers
-from filch.core.attack import Ask, Finding, Outcome, Steps
+from filch.core.attack import Ask, Finding, Outcome
 from filch.core.features import Rows
 from filch.core.models import ExtractedModel
-from filch.core.oracle import OracleSpec
 from filch.core.seeds import child
 
 Floats = npt.NDArray[np.float64]
-_LOOK = 1_024, 32  # rows, and rows a parameter, in which both classes must be seen
-_EARLY = 6  # rows a parameter after which the target is first held to be linear
-_TURNS = 4  # a fit that further rows disagree with is mended at most so often, less one
 _CLEAR = 6.0  # deviations from the boundary at which a label is certain
 _SAMPLE = 2_048  # uniform rows that stand for the space
 _FEW, _SETTLED = 4, 1e-6  # labels, and rad: all labels are weighed anew after so many, until the angle is so small
@@ -32,63 +29,38 @@ _RECENT, _FEWEST = 24, 3  # labels, and of the rarer class, at which a belief un
 _HOPELESS = 0.25  # a share of contradictions from which no linear model is behind them
 _CHANCE = 1e-3  # that a target with flipped labels is taken for one that is not linear
 _THIN = 1e-4  # of a score's scale: labels of smaller scores prove nothing, for they may be rounding
-_SHOWN = 1_000  # numbers of contradicting rows that the evidence shows
-
-
-@dataclass(frozen=True)
-class Goal:
-    """How far to go: the parameters of `filch.attacks.halfspace.Halfspace`."""
-
-    precision: float
-    flips: float | None
-    batch: int
-    most: int
-    check: int
 
 
 @dataclass(eq=False)
-class Halver:
+class Halver(Conversation):
     """What was heard, and what it leaves open."""
 
-    goal: Goal
-    spec: OracleSpec
-    design: View
     boundary: Boundary
     made: Callable[[Floats], ExtractedModel]
     """Makes the model of weights (p,)."""
     kind: str
     """What the target is held to be: "linear model"."""
-    rng: np.random.Generator
-    heard: list[Rows] = field(default_factory=list)
-    labels: list[bool] = field(default_factory=list)
-    paid: int = 0
-    trusted: int = 0
+    presumed: float | None
+    """The share of flipped labels; None estimates it."""
+    labels: list[bool] = field(default_factory=list, init=False)
+    trusted: int = field(default=0, init=False)
     """Labels among which the last ones were not held to be skewed."""
-    settled: int = 0
-    """Labels that were weighed against each other."""
-    waiting: bool = False
-    """Whether the rows in flight are to be learned from."""
-    held: Answers | None = None
-    """Answers that the fit was held against and did not learn from yet."""
-    checked: int = 0
-    """How many rows the fit was last held against, of which so many agreed:"""
-    agreed: int = 0
-    proof: list[int] = field(default_factory=list)
-    """Heard rows whose labels no linear model gives."""
-    exact: Floats | None = None
+    exact: Floats | None = field(default=None, init=False)
     """Weights that give all labels, where the belief's mean may not."""
-    hopeless: str = ""
-    """Why no linear model with flipped labels is behind them."""
+
+    PHASE, BESIDE, LOOK, EARLY = "halving", "the boundary", (1_024, 32), 6
 
     def __post_init__(self) -> None:
         space = self.spec.space
         self.matrix = self.design.matrix(space.sample(_SAMPLE, child(self.rng, "sample")))
         self.metric = (self.matrix**2).mean(axis=0)
-        self.flips = _GUESS if self.goal.flips is None else self.goal.flips
+        self.estimated = self.presumed is not None
+        self.flips = _GUESS if self.presumed is None else self.presumed
+        self.unknowns = self.design.size
+        self.patience = max(_FEW, self.unknowns // 2)
         self.belief = self.fresh()
-        draws = child(self.rng, "rows")
-        wishes = self.matrix, self.metric, self.goal.precision, self.goal.batch, draws
-        self.asking = Asking(self.design, self.boundary, *wishes)
+        wishes = self.matrix, self.metric, self.goal.precision, self.goal.batch or 1, child(self.rng, "rows")
+        self.chooser: Asking = Asking(self.design, self.boundary, *wishes)
         steps = np.where(space.grid > 0, (space.high - space.low) / np.where(space.grid > 0, space.grid, 1.0), 0.0)
         varies = space.high > space.low
         self.discrete = bool((space.grid > 0)[varies].any())
@@ -107,49 +79,21 @@ class Halver:
 
     # ── the conversation ────────────────────────────────────────────────────────────────────────────────
 
-    def steps(self) -> Steps:
-        """Halve, check, and go on from what a check taught."""
-        for turn in range(_TURNS):
-            yield from self.halve(early=not turn)
-            if self.hopeless or self.single or not self.goal.check or self.proof:
-                break
-            self.settle()
-            if not (yield from self.differs("check", turn)) or self.flips or not self.learned():
-                break
-        if self.contradicted and not self.flips and not self.proof:
-            self.learned()
-        return self.verdict()
+    def ask(self, rows: Rows, phase: str) -> Generator[Ask, Answers, None]:
+        """Ask rows and learn from them."""
+        yield from super().ask(rows, phase)
+        if self.flips and not self.single and self.skewed:
+            self.anew()
 
-    def halve(self, early: bool) -> Generator[Ask, Answers, None]:
-        """Ask until the weights are known, or nothing is left to ask."""
-        size, estimate = self.design.size, early and self.goal.flips is None
-        while self.paid < self.goal.most * size and (self.single or not self.known):
-            if self.single and self.paid >= max(_LOOK[0], _LOOK[1] * size):
-                break
-            rows = self.asking.choose(self.belief, self.single)
-            if not len(rows):
-                if self.settle():
-                    continue
-                break
-            self.waiting = True
-            answers = yield Ask(rows, "halving", snapshot=self.model)
-            self.waiting = False
-            self.paid += len(answers)
-            self.hear(answers)
-            if self.flips and not self.single and self.skewed:
-                self.anew()
-            if len(self.labels) - self.settled >= max(_FEW, size // 2):
-                self.settle()
-            if estimate and self.paid >= _UNSURE * size and not self.single:
-                estimate = False
-                yield from self.estimate()
-            if early and self.goal.check and self.paid >= _EARLY * size and not self.single:
-                early = False
-                differs = yield from self.differs("early check", least=1)
-                if differs and (self.flips or not self.learned()):
-                    self.hopeless = self.told
-            if self.hopeless:
-                break
+    def choose(self) -> Rows:
+        """Rows whose labels halve what is open."""
+        return self.chooser.choose(self.belief, self.single)
+
+    def aside(self) -> Generator[Ask, Answers, None]:
+        """Count flips, once enough is known for it."""
+        if not self.estimated and self.paid >= _UNSURE * self.unknowns and not self.single:
+            self.estimated = True
+            yield from self.estimate()
 
     @property
     def skewed(self) -> bool:
@@ -169,7 +113,9 @@ class Halver:
 
     @property
     def known(self) -> bool:
-        """Whether all that can be told is told, to the precision."""
+        """Whether two classes were seen, and all that can be told is told to the precision."""
+        if self.single:
+            return False
         if self.belief.angle <= self.goal.precision:
             return True
         # Over steps and categories some weights stay open that change next to no label.
@@ -179,35 +125,38 @@ class Halver:
             and self.belief.disagreement(self.matrix) <= self.goal.precision
         )
 
-    def settle(self) -> bool:
-        """Weigh all labels anew, while float precision allows it; whether that was done."""
-        if self.settled == len(self.labels) or self.belief.angle < _SETTLED:
-            return False
-        self.settled = len(self.labels)
+    @property
+    def fine(self) -> bool:
+        """Whether float precision allows that labels are weighed anew."""
+        return self.belief.angle >= _SETTLED
+
+    def weigh(self) -> bool:
+        """Weigh all labels anew; whether that came to rest."""
         return self.belief.settle()
 
-    def hear(self, answers: Answers) -> None:
-        """Take in labels of complete rows."""
-        given = answers.given
-        if given.labels is None or not len(given):
-            return
-        self.asking.asked.update(row.tobytes() for row in given.rows)
-        whole = (given.rows >= np.where(self.spec.space.categorical, 0, -np.inf)).all(axis=1)  # neither NaN nor −1
-        rows, labels = given.rows[whole], given.labels[whole]
-        for row, x, label in zip(rows, self.design.matrix(rows), labels, strict=True):
+    def learn(self, rows: Rows, labels: npt.NDArray[np.int64]) -> None:
+        """Learn the labels of complete rows."""
+        for x, label in zip(self.design.matrix(rows), labels, strict=True):
             self.belief.hear(x, bool(label))
-            self.heard.append(row)
             self.labels.append(bool(label))
+
+    def label(self, i: int) -> float:
+        """The i-th label heard."""
+        return float(self.labels[i])
 
     # ── holding the fit against further rows ────────────────────────────────────────────────────────────
 
-    def clear(self, count: int, rng: np.random.Generator) -> Rows:
+    def clear(self, rng: np.random.Generator) -> Rows:
+        """New rows to hold the fit against, whose labels are certain; more of them where some may be flipped."""
+        return self.certain(self.goal.check * (4 if self.flips else 1), rng)
+
+    def certain(self, count: int, rng: np.random.Generator) -> Rows:
         """New rows whose labels are certain, close to the boundary as far as that allows, on both sides of it.
 
         Without flips, and if there are too few, also the rows whose labels are most certain.
         """
         rows = np.unique(self.spec.space.sample(_SAMPLE, rng), axis=0)
-        rows = rng.permutation(rows[self.asking.new(rows)])
+        rows = rng.permutation(rows[self.chooser.new(rows)])
         matrix = self.design.matrix(rows)
         margins, scores = self.belief.margins(matrix), matrix @ self.belief.mean
         sides = []
@@ -221,18 +170,9 @@ class Halver:
             found = np.concatenate([found, rest[: count - len(found)]])
         return np.asarray(rows[found])
 
-    def differs(self, phase: str, turn: int = 0, least: int = 0) -> Generator[Ask, Answers, bool]:
-        """Hold the fit against further rows; whether more disagree than ``least``, and than flips explain."""
-        self.held, self.checked, self.agreed = None, 0, 0
-        rows = self.clear(self.goal.check * (4 if self.flips else 1), child(self.rng, phase, str(turn)))
-        if self.single or not len(rows):
-            return False
-        answers = (yield Ask(rows, phase, "selection", self.model)).given
-        if answers.labels is None or not len(answers):
-            return False
-        agree = (self.design.matrix(answers.rows) @ self.belief.mean > 0) == (answers.labels == 1)
-        self.held, self.checked, self.agreed = answers, len(answers), int(agree.sum())
-        return self.checked - self.agreed > max(least, self.allowed)
+    def said(self, rows: Rows) -> npt.NDArray[np.int64]:
+        """The labels that the fit gives rows."""
+        return (self.design.matrix(rows) @ self.belief.mean > 0).astype(np.int64)
 
     @property
     def allowed(self) -> int:
@@ -240,26 +180,26 @@ class Halver:
         return int(binom.ppf(1 - _CHANCE, self.checked, self.flips)) if self.flips and self.checked else 0
 
     def learned(self) -> bool:
-        """Learn from the rows held against the fit; whether some linear model may still give all labels."""
-        if self.held is not None:
-            self.hear(self.held)
-            self.held = None
+        """Learn from the rows held against the fit, unless labels may be flipped."""
+        return not self.flips and super().learned()
+
+    def contradiction(self) -> list[int]:
+        """Heard rows whose labels no linear model gives; where one gives all, its weights are kept."""
         matrix, labels = np.array(self.belief.rows), np.array(self.labels)
         clear = np.flatnonzero(np.abs(matrix @ self.belief.mean) > _THIN * np.linalg.norm(self.belief.mean))
         weights, rows = separate(matrix[clear], labels[clear])
-        self.proof = clear[rows].tolist()
         if weights is not None and ((matrix @ weights > 0) == labels).all():
             self.exact = weights
-        return not self.proof
+        return [int(row) for row in clear[rows]]
 
     def estimate(self) -> Generator[Ask, Answers, None]:
         """Count flips on rows whose labels would else be certain, and work all labels in anew."""
-        rows = self.clear(_COUNTED, child(self.rng, "flips"))
+        rows = self.certain(_COUNTED, child(self.rng, "flips"))
         answers = (yield Ask(rows, "flips", "selection", self.model)).given if len(rows) else None
         if answers is None or answers.labels is None or not len(answers):
             return
         count = len(answers)
-        off = int(((self.design.matrix(answers.rows) @ self.belief.mean > 0) != (answers.labels == 1)).sum())
+        off = int((self.said(answers.rows) != answers.labels).sum())
         self.flips = min((off + 0.5) / (count + 1.0), 0.4)
         if off > _HOPELESS * count:
             self.hopeless = f"{off} of {count} labels that a {self.kind} makes certain are others"
@@ -293,33 +233,24 @@ class Halver:
         return int(((np.array(self.belief.rows) @ weights > 0) != np.array(self.labels)).sum())
 
     @property
-    def told(self) -> str:
-        """How the fit fared on further rows, for a person."""
-        return f"{self.agreed} of {self.checked} further rows beside the boundary agree"
-
-    @property
     def other(self) -> str:
         """What the target is if it is not of that kind."""
         return "the target is not linear" if self.kind == "linear model" else f"the target is no {self.kind}"
 
     def evidence(self) -> dict[str, object]:
         """Numbers behind the outcome."""
-        shown = self.proof if len(self.proof) * len(self.spec.space) <= _SHOWN else []
-        return {
-            "parameters": self.design.size,
-            "rows heard": len(self.labels),
+        return super().evidence() | {
+            "parameters": self.unknowns,
             "contradicted": self.contradicted,
             "expected angle": self.belief.angle,
             "expected disagreement": self.belief.disagreement(self.matrix),
             "flips": self.flips,
-            "checked": self.checked,
-            "agreed": self.agreed,
-            "contradictory rows": len(self.proof),
-            "contradiction": [[*self.heard[i].tolist(), float(self.labels[i])] for i in shown],
         }
 
     def verdict(self) -> Finding:
         """The outcome of a run that came to its end."""
+        if self.contradicted and not self.proof:
+            self.learned()
         heard, flips = len(self.labels), self.flips > 0
         if self.single:
             reason = f"only one class was seen in {heard:,} rows, so the model is a constant"
@@ -332,7 +263,7 @@ class Halver:
         if not self.goal.check:
             reason = "the hyperplane was not held against further rows (check=0)"
             return self.finding(Outcome.UNVERIFIED, reason)
-        if not flips and len(self.asking.asked) >= self.rows and not self.contradicted:
+        if not flips and len(self.chooser.asked) >= self.rows and not self.contradicted:
             return self.finding(Outcome.VERIFIED, f"all {heard} rows of the space were asked: a {self.kind}")
         if not self.checked or (flips and self.checked < self.goal.check):
             reason = f"{self.told}: too few labels were certain to check more"
@@ -340,11 +271,7 @@ class Halver:
         if self.checked - self.agreed > self.allowed:
             outcome = Outcome.NONE_FITS if flips else Outcome.CLASS_MISMATCH
             return self.finding(outcome, f"{self.told}: {self.other}, or more labels are flipped")
-        if self.paid >= self.goal.most * self.design.size and not self.known:
+        if self.paid >= self.goal.most * self.unknowns and not self.known:
             reason = f"{self.told}, but {self.goal.most} rows a parameter did not reach the precision"
             return self.finding(Outcome.NO_CONVERGENCE, reason)
         return self.finding(Outcome.VERIFIED, f"{self.told}: a {self.kind}")
-
-    def finding(self, outcome: Outcome, reason: str) -> Finding:
-        """The best model, with an outcome and its evidence."""
-        return Finding(self.model(), outcome, reason, self.evidence())
