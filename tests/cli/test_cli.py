@@ -258,3 +258,8 @@ def test_a_port_in_use(capsys, here):
         taken.listen()
         code, _, error = run(capsys, "serve", *local(here, "--port", taken.getsockname()[1]))
     assert code == 2 and "in use" in error
+
+
+def test_as_a_module():
+    told = subprocess.run([sys.executable, "-m", "filch", "--version"], capture_output=True, text=True, check=True)
+    assert told.stdout.startswith("filch ")

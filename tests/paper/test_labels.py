@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,11 +27,11 @@ from filch.core.oracle import ModelOracle
 from filch.errors import BudgetSpent, DataError, UsageError
 from filch.models.logistic import LogisticModel
 from filch.models.surrogate import SurrogateModel
-from filch.paper import Spread, figure4, figure5, figure6, mlp_labels
+from filch.paper import Spread, cells, figure4, figure5, figure6, mlp_labels, sources
+from filch.paper.cells import Cell, run_cells
 from filch.paper.compare import unknowns
 from filch.paper.curves import Curve, draw
-from filch.paper.labels import art, cells, measure, methods, strategies
-from filch.paper.labels.cells import Cell, run_cells
+from filch.paper.labels import art, measure, methods, strategies
 from filch.paper.labels.limits import cap_angle, kernel_spectrum, leftover_angle, limit
 from filch.paper.labels.page import EVERY, LIMIT, TYPICAL
 from filch.paper.targets import target
@@ -79,6 +80,37 @@ def test_another_version_is_another_cell(monkeypatch: pytest.MonkeyPatch) -> Non
     before = Cell("a", {}, dict).file
     monkeypatch.setattr(cells.filch, "__version__", "999")
     assert Cell("a", {}, dict).file != before
+
+
+def test_other_code_is_another_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change to a module that an attack imports counts; one of its wording, or to another attack, does not."""
+    package = tmp_path / "filch"
+    shutil.copytree(sources._ROOT, package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(sources, "_ROOT", package)
+
+    def file() -> str:
+        sources._code.cache_clear()
+        return Cell("a", {}, dict, ("filch.attacks.logistic",)).file
+
+    before = file()
+    design, other = package / "attacks/linear/design.py", package / "attacks/lowd_meek.py"
+    text = design.read_text()
+    design.write_text(text.replace('"""', '"""Other words: ', 1) + "\n# and a comment\n")
+    other.write_text(other.read_text() + "\nmore = 1\n")
+    assert file() == before
+    design.write_text(text + "\nmore = 1\n")
+    assert file() != before
+    design.write_text(text)
+    assert file() == before
+    sources._code.cache_clear()
+
+
+def test_a_study_s_cells_name_the_code_of_their_strategy() -> None:
+    binary = target("moons", "binary").oracle.spec
+    named = {one.name: one.modules(binary, [2.0], 3) for one in figure4.STUDY.strategies}
+    assert "filch.attacks.halfspace" in named["filch"] and "filch.attacks.retraining" in named["adaptive"]
+    assert "filch.paper.labels.art" in named["KnockoffNets"]
+    assert all("filch.paper.labels.methods" in modules for modules in named.values())
 
 
 def test_what_cannot_be_kept_is_told(tmp_path: Path) -> None:

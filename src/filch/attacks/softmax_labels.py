@@ -6,7 +6,8 @@ distribution over all weights (`filch.attacks.linear.contests`); rows are asked 
 mean tie, those first whose labels take most of the expected disagreement (`filch.attacks.linear.ties`). ``check`` rows
 (selection account), early and at the end, tell what is not linear.
 
-Queries: about one for each bit that is wanted of each weight; see docs/reproductions/labels.md for what that was on real data.
+Queries: about one for each bit that is wanted of each weight; see docs/reproductions/labels.md for what that was on
+real data.
 """
 
 from __future__ import annotations

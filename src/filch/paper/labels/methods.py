@@ -23,6 +23,7 @@ from filch.core.models import ExtractedModel
 from filch.core.oracle import ModelOracle, OracleSpec
 from filch.errors import BudgetSpent
 from filch.paper.compare import unknowns
+from filch.paper.sources import modules_of
 from filch.paper.targets import Target
 
 _SHORT = 0.8  # of a budget: a copy from fewer queries, because the next request spans it, does not stand for it
@@ -81,8 +82,16 @@ class Strategy:
 
     def describe(self, spec: OracleSpec, alphas: Sequence[float], count: int) -> str:
         """The attack and its hyper-parameters at the largest budget, for the settings of a cell."""
-        attack = describe(self.make(spec, tuple(math.ceil(alpha * count) for alpha in sorted(alphas))))
+        attack = describe(self._attack(spec, alphas, count))
         return f"{attack}, {'one run' if self.anytime else 'a run for each budget'}"
+
+    def modules(self, spec: OracleSpec, alphas: Sequence[float], count: int) -> tuple[str, ...]:
+        """The modules whose code decides the copies."""
+        peer = () if self.peer is None else (getattr(self.peer, "func", self.peer),)
+        return (__name__, *modules_of(self._attack(spec, alphas, count), *peer))
+
+    def _attack(self, spec: OracleSpec, alphas: Sequence[float], count: int) -> Any:
+        return self.make(spec, tuple(math.ceil(alpha * count) for alpha in sorted(alphas)))
 
     def copies(self, target: Target, alphas: Sequence[float], seed: int) -> Iterator[Copy]:
         """The copies at each α, ascending: at most ⌈α k⌉ queries for k unknowns; selection rows come on top."""

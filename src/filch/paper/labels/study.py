@@ -12,9 +12,10 @@ from typing import Any
 
 from filch.core.answers import Reveal
 from filch.errors import UsageError
+from filch.paper.cells import Cell, Result, Told, run_cells
 from filch.paper.compare import PRINTED, check_datasets, unknowns
 from filch.paper.gallery import Gallery
-from filch.paper.labels.cells import Cell, Result, Told, run_cells
+from filch.paper.labels import measure
 from filch.paper.labels.limits import limit
 from filch.paper.labels.measure import angle, wrong_on_test, wrong_on_uniform
 from filch.paper.labels.methods import Strategy
@@ -146,6 +147,7 @@ class LabelStudy:
             shown = target(dataset, self.kind)
             spec, fitted = replace(shown.oracle.spec, reveal=Reveal("labels")), shown.oracle.fingerprint()
             for strategy in chosen:
+                modules = (measure.__name__, *strategy.modules(spec, alphas, unknowns(shown)))
                 for seed in seeds:
                     settings = {
                         "study": self.name,
@@ -160,7 +162,7 @@ class LabelStudy:
                     yield (
                         dataset,
                         strategy.name,
-                        Cell(f"{self.name} {dataset} {strategy.name} seed {seed}", settings, compute),
+                        Cell(f"{self.name} {dataset} {strategy.name} seed {seed}", settings, compute, modules),
                     )
 
     def _gallery(self, lines: Sequence[Row], left_out: Sequence[str]) -> Gallery:

@@ -1,7 +1,8 @@
 """Cells of a study, run side by side and kept: each is computed once, whatever breaks off in between.
 
 A cell's result is written the moment it is there, whole or not at all; a study that is run again takes it from its file
-as long as nothing that decides it has changed: its settings, and the versions of filch, NumPy and scikit-learn.
+as long as nothing that decides it has changed: its settings, the code that it names (an attack's modules and all that
+they import from filch; comments and docstrings do not count), and the versions of filch, NumPy and scikit-learn.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 import filch
 from filch.errors import DataError, UsageError
+from filch.paper.sources import code_of
 
 Told = Callable[[str, int, int], None]
 """Told of each cell that is there: its name, how many are, and of how many."""
@@ -46,17 +48,22 @@ class Cell:
         JSON-able: all that decides its result.
     compute : callable
         Takes nothing, returns a mapping of JSON-able values; picklable, for it runs in another process.
+    modules : tuple of str
+        Those of filch whose code decides its result, as `filch.paper.sources.code_of` takes them.
     """
 
     name: str
     settings: Mapping[str, Any]
     compute: Callable[[], Result]
+    modules: tuple[str, ...] = ()
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The settings, and the versions of what computes."""
+        """The settings, the digest of the code, and the versions of what computes."""
         versions = {"filch": filch.__version__, "numpy": np.__version__, "scikit-learn": sklearn.__version__}
-        facts: dict[str, Any] = json.loads(json.dumps({**self.settings, "versions": versions}))
+        facts: dict[str, Any] = json.loads(
+            json.dumps({**self.settings, "code": code_of(*self.modules), "versions": versions})
+        )
         return facts
 
     @property

@@ -1,0 +1,5 @@
+"""``python -m filch``."""
+
+from filch.cli import main
+
+main()
