@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -73,6 +75,23 @@ def test_doubts_are_shares_of_wrong_labels() -> None:
     assert np.mean(wrong) == pytest.approx(np.mean(expected), rel=0.25)  # 20 × 340 dependent draws
 
 
+def test_further_labels_are_taken_in_almost_as_if_all_were_weighed_anew() -> None:
+    rng = np.random.default_rng(2)
+    rows, kernel = rng.uniform(-1, 1, (400, 3)), Kernel(1.0, noise=1e-4)
+    score = np.linalg.cholesky(kernel.between(rows, rows) + 1e-9 * np.eye(400)) @ rng.normal(size=400)
+    signs = np.where(score > 0, 1.0, -1.0)
+    before = Posterior.of(kernel, rows[:100], signs[:100])
+    soon, anew = before.further(rows[:130], signs[:130]), before.again(rows[:130], signs[:130])
+    there = rows[130:]
+    assert ((soon.mean(there) > 0) != (anew.mean(there) > 0)).mean() < 0.02
+    assert np.abs(soon.doubts(there) - anew.doubts(there)).mean() < 0.02
+    # The factor is that of the sites which it holds.
+    square = (
+        np.eye(130) + soon.root[:, None] * (kernel.between(rows[:130], rows[:130]) + 1e-4 * np.eye(130)) * soon.root
+    )
+    assert np.abs(soon.factor @ soon.factor.T - square).max() < 1e-8 * square.max()
+
+
 # ── targets ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -88,6 +107,15 @@ def test_two_columns_in_25_queries_a_parameter(make, gamma) -> None:
     assert all(run.queries + run.selection == 75 for run in runs)
     assert np.median([f.r_unif for f in found]) <= 0.01
     assert np.median([f.r_test for f in found]) <= 0.01
+
+
+def test_choosing_a_row_takes_less_than_20_ms_at_a_hundred_columns() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, (400, 100))
+    oracle = svm(X, (X[:, :10] ** 2).sum(axis=1) + X[:, 0] > 3.3)
+    start = time.process_time()
+    run = filch.extract(oracle, KernelLabels(goal=0), budget=600, curve=False)
+    assert run.queries == 592 and (time.process_time() - start) / 600 < 0.02
 
 
 def test_it_beats_retraining_at_equal_queries() -> None:

@@ -40,7 +40,8 @@ _LOOK = 4_096  # rows after which the search for a second class ends
 _EDGES, _EVERY = 0.5, 4  # share of segments' ends that lie at the ends of ranges, in each fourth round
 _ENDS, _CANDIDATES = 600, 150  # rows between which segments run, and segments to choose from, at least
 _AGAIN = 1.4  # γ is looked at anew at so many times the answers
-_TUNED = 1_000  # answers up to which each column's scale is looked at, too
+_TUNED = 1_000  # answers up to which γ, the noise and columns' scales are looked at
+_WHOLE = 300  # answers up to which all of them are weighed anew after each request
 _EACH = 8  # answers for each column, below which they have one scale
 _DEGREES: Mapping[str, int | None] = MappingProxyType({"rbf": None, "poly2": 2, "poly3": 3})
 _GRID = 2.0 ** np.arange(-5, 4)  # of γ, in units of one over the mean squared distance
@@ -109,12 +110,12 @@ class KernelLabels:
         held, checks = Answers.none(len(spec.space)), min(self.check, budget // 10)
         try:
             yield from overheard(learner.rounds(budget - checks), learner.hear)
-            learner.learn()
+            learner.learn(ended=True)
             if checks:
                 rows = spec.space.sample(checks, child(rng, "check"))
                 held = (yield Ask(rows, "check", "selection", learner.model)).given
         except BudgetSpent as spent:
-            learner.learn()
+            learner.learn(ended=True)
             reason = f"the budget ended early; the copy has learned {len(learner.heard):,} answers"
             return Finding(learner.model(), Outcome.BUDGET_SPENT, reason, learner.evidence(spent.partial[:0]))
         return learner.verdict(held)
@@ -198,31 +199,37 @@ class _Learner:
         assert self.heard.labels is not None
         return np.where(self.heard.labels == 1, 1.0, -1.0)
 
-    def learn(self) -> None:
+    def learn(self, ended: bool = False) -> None:
         """Fit all that was heard; look at γ anew where there is much more than at the last look."""
-        if not self.both or (self.best is not None and len(self.best.rows) == len(self.heard)):
+        if not self.both or (self.best is not None and len(self.best.rows) == len(self.heard) and not ended):
             return
         rows, signs = self.view.encode(self.heard.rows), self.signs
-        groups = np.repeat(np.arange(len(self.spec.space)), self.view.widths)
         with threadpool_limits(1):
             if not self.views:
                 grids = [[Posterior.of(kernel, rows, signs) for kernel in grid] for grid in self.kernels()]
                 self.views = [max(grid, key=lambda found: found.evidence) for grid in grids]
-            elif len(rows) >= _AGAIN * self.looked:
-                again = [Posterior.of(found.kernel, rows, signs, found.sites) for found in self.views]
-                self.views = [likeliest(found, signs, steps=2) for found in again]
-                if _EACH * len(self.spec.space) <= len(rows) <= _TUNED:
-                    self.views = [
-                        tuned(found, signs, groups) if found.kernel.degree is None else found for found in self.views
-                    ]
-            else:
+            elif ended or len(rows) < _AGAIN * self.looked:
                 assert self.best is not None
-                self.best = Posterior.of(self.best.kernel, rows, signs, self.best.sites)
+                whole = ended or len(rows) <= _WHOLE
+                self.best = self.best.again(rows, signs) if whole else self.best.further(rows, signs)
                 return
+            else:
+                self.look(rows, signs)
         self.looked = len(rows)
         self.views.sort(key=lambda found: -found.evidence)
+        self.views = [found for found in self.views if found.evidence > self.views[0].evidence - _HOPELESS]
         self.best = self.views[0]
-        self.views = [found for found in self.views if found.evidence > self.best.evidence - _HOPELESS]
+
+    def look(self, rows: Floats, signs: Floats) -> None:
+        """Weigh all labels anew, and look at γ, the noise and the columns' scales while answers are not too many."""
+        if len(rows) > _TUNED:
+            self.views = [self.views[0].again(rows, signs)]
+            return
+        again = [found.again(rows, signs) for found in self.views]
+        self.views = [likeliest(found, signs, steps=2) for found in again]
+        if _EACH * len(self.spec.space) <= len(rows):
+            groups = np.repeat(np.arange(len(self.spec.space)), self.view.widths)
+            self.views = [tuned(found, signs, groups) if found.kernel.degree is None else found for found in self.views]
 
     def kernels(self) -> list[list[Kernel]]:
         """The kernels to begin with: of each degree and in each view of the columns one for each γ of a grid.

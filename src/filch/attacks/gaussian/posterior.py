@@ -16,6 +16,7 @@ from scipy import linalg, optimize
 from scipy.special import log_ndtr, ndtr
 
 Floats = npt.NDArray[np.float64]
+_SWEEPS = 20  # at most
 _START, _LEAST, _MOST = 1e-3, 1e-6, 1e8  # precisions of a stand-in: at first, where it says nothing, where it is exact
 _SHARE = 0.7  # of the way to its new stand-ins that a sweep goes, lest all of them overshoot together
 _STILL = 0.01  # deviations by which a mean still moves when the sweeps end
@@ -127,7 +128,7 @@ class Posterior:
     evidence: float
 
     @classmethod
-    def of(cls, kernel: Kernel, rows: Floats, signs: Floats, start: Sites = NONE, sweeps: int = 20) -> Posterior:
+    def of(cls, kernel: Kernel, rows: Floats, signs: Floats, start: Sites = NONE, sweeps: int = _SWEEPS) -> Posterior:
         """Propagate expectations until the mean rests.
 
         Parameters
@@ -144,32 +145,43 @@ class Posterior:
         n = len(rows)
         covariance = kernel.between(rows, rows)
         covariance[np.diag_indices(n)] += kernel.noise
-        sites, mean = start.first(n, signs), np.full(n, np.inf)
-        for _ in range(sweeps):
-            before, precision, pull = mean, sites.precision, sites.pull
-            root, factor = _factor(covariance, precision)
-            inverse = linalg.lapack.dtrtri(factor, lower=1)[0]
-            shrunk = np.einsum("ij,ij->j", inverse, inverse)
-            variance = np.maximum((1.0 - shrunk) / precision, 1e-12)
-            far = covariance @ pull
-            mean = far - covariance @ (root * (inverse.T @ (inverse @ (root * far))))
-            rest, about = _cavity(mean, variance, sites)
-            z = signs * about * np.sqrt(rest)
-            slope = np.exp(-0.5 * z**2 - 0.5 * np.log(2 * np.pi) - log_ndtr(z))
-            moved = about + signs * slope / np.sqrt(rest)
-            narrowed = np.maximum(1.0 - slope * (z + slope), 1e-14) / rest
-            wanted = np.clip(1.0 / narrowed - rest, _LEAST, _MOST)
-            pulled = np.where(wanted > _LEAST, moved / narrowed - about * rest, 0.0)
-            if (np.abs(mean - before) <= _STILL * np.sqrt(variance)).all():
-                break
-            sites = Sites(precision + _SHARE * (wanted - precision), pull + _SHARE * (pulled - pull))
-        root, factor = _factor(covariance, sites.precision)
+        about = _propagate(covariance, np.zeros(n), signs, start.first(n, signs), sweeps)
+        sites, root, factor = about.sites, about.root, about.factor
         far = covariance @ sites.pull
         lifted = linalg.solve_triangular(factor, root * far, lower=True, check_finite=False)
         weights = sites.pull - root * linalg.solve_triangular(factor, lifted, lower=True, trans=1, check_finite=False)
         energy = float(sites.pull @ far - lifted @ lifted)
-        evidence = _evidence(mean, variance, sites, signs, energy) - float(np.log(factor.diagonal()).sum())
+        evidence = _evidence(about.mean, about.variance, sites, signs, energy) - float(np.log(factor.diagonal()).sum())
         return cls(kernel, rows, sites, weights, root, factor, evidence)
+
+    def further(self, rows: Floats, signs: Floats) -> Posterior:
+        """Take in the labels of further rows without moving what stands in for those before: far cheaper, and coarser.
+
+        The evidence stays that of the labels before.
+
+        Parameters
+        ----------
+        rows : (n, width)
+            All rows, the further ones last.
+        signs : (n,)
+        """
+        known, count = len(self.rows), len(rows)
+        new = rows[known:]
+        shrunk = self.shrinking(new)
+        covariance = self.kernel.between(new, new) - shrunk.T @ shrunk
+        covariance[np.diag_indices(len(new))] += self.kernel.noise
+        about = _propagate(covariance, self.mean(new), signs[known:], NONE.first(len(new), signs[known:]), _SWEEPS)
+        root = np.concatenate([self.root, about.root])
+        factor = np.zeros((count, count))
+        factor[:known, :known], factor[known:, known:] = self.factor, about.factor
+        factor[known:, :known] = about.root[:, None] * shrunk.T
+        sites = Sites(
+            np.concatenate([self.sites.precision, about.sites.precision]),
+            np.concatenate([self.sites.pull, about.sites.pull]),
+        )
+        lifted = linalg.solve_triangular(factor, sites.pull / root, lower=True, check_finite=False)
+        weights = root * linalg.solve_triangular(factor, lifted, lower=True, trans=1, check_finite=False)
+        return Posterior(self.kernel, rows, sites, weights, root, factor, self.evidence)
 
     def mean(self, rows: Floats) -> Floats:
         """The score's mean, of shape (n,)."""
@@ -205,6 +217,10 @@ class Posterior:
             # A label at the mean's zero takes 2/π of the variance there.
             left -= np.outer(left[best], left[best] * (2 / np.pi / max(float(left[best, best]), 1e-12)))
         return np.array(chosen, dtype=np.int64)
+
+    def again(self, rows: Floats, signs: Floats) -> Posterior:
+        """Weigh all labels anew, with those of further rows."""
+        return Posterior.of(self.kernel, rows, signs, self.sites)
 
     def under(self, kernel: Kernel, signs: Floats) -> Posterior:
         """The posterior of the same labels under another kernel."""
@@ -282,11 +298,49 @@ def likeliest(found: Posterior, signs: Floats, *, steps: int = 1, ratio: float =
     return found
 
 
+@dataclass(frozen=True, eq=False)
+class _About:
+    """What labels leave of normal scores: their means and variances, and what stands in for the labels."""
+
+    sites: Sites
+    mean: Floats
+    variance: Floats
+    root: Floats
+    factor: Floats
+
+
+def _propagate(covariance: Floats, middle: Floats, signs: Floats, sites: Sites, sweeps: int) -> _About:
+    """Propagate expectations until the mean rests, from scores of this mean and covariance."""
+    mean = np.full(len(signs), np.inf)
+    for _ in range(sweeps):
+        before, precision, pull = mean, sites.precision, sites.pull
+        root, factor = _factor(covariance, precision)
+        inverse = linalg.lapack.dtrtri(factor, lower=1)[0]
+        shrunk = np.einsum("ij,ij->j", inverse, inverse)
+        variance = np.maximum((1.0 - shrunk) / precision, 1e-12)
+        far = covariance @ (pull - precision * middle)
+        mean = middle + far - covariance @ (root * (inverse.T @ (inverse @ (root * far))))
+        rest, about = _cavity(mean, variance, sites)
+        z = signs * about * np.sqrt(rest)
+        slope = np.exp(-0.5 * z**2 - 0.5 * np.log(2 * np.pi) - log_ndtr(z))
+        moved = about + signs * slope / np.sqrt(rest)
+        narrowed = np.maximum(1.0 - slope * (z + slope), 1e-14) / rest
+        wanted = np.clip(1.0 / narrowed - rest, _LEAST, _MOST)
+        pulled = np.where(wanted > _LEAST, moved / narrowed - about * rest, 0.0)
+        if (np.abs(mean - before) <= _STILL * np.sqrt(variance)).all():
+            break
+        sites = Sites(precision + _SHARE * (wanted - precision), pull + _SHARE * (pulled - pull))
+    root, factor = _factor(covariance, sites.precision)
+    return _About(sites, mean, variance, root, factor)
+
+
 def _factor(covariance: Floats, precision: Floats) -> tuple[Floats, Floats]:
     root = np.sqrt(precision)
-    square = root[:, None] * covariance * root
+    square = root[:, None] * covariance
+    square *= root
     square[np.diag_indices(len(square))] += 1.0
-    return root, linalg.cholesky(square, lower=True, overwrite_a=True, check_finite=False)
+    # Transposed, it lies in memory as LAPACK wants it.
+    return root, linalg.cholesky(square.T, lower=True, overwrite_a=True, check_finite=False)
 
 
 def _cavity(mean: Floats, variance: Floats, sites: Sites) -> tuple[Floats, Floats]:
