@@ -15,7 +15,8 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 import filch
-from filch.attacks.gaussian.posterior import Kernel, Posterior, likeliest
+from filch.attacks.gaussian.posterior import Kernel, Posterior
+from filch.attacks.gaussian.tune import likeliest
 from filch.attacks.kernel_labels import KernelLabels
 from filch.attacks.retraining import Retraining
 from filch.core.features import Categorical, FeatureSpace, Numeric

@@ -24,7 +24,8 @@ from scipy import stats
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from filch.attacks.gaussian.choose import abroad, unseen, zeros
-from filch.attacks.gaussian.posterior import Kernel, Posterior, likeliest, tuned
+from filch.attacks.gaussian.posterior import Kernel, Posterior
+from filch.attacks.gaussian.tune import likeliest, tuned
 from filch.core.answers import Answers
 from filch.core.attack import Ask, Finding, Outcome, Steps, overheard
 from filch.core.encoding import OneHot

@@ -1,0 +1,74 @@
+"""Which kernel makes labels likeliest: γ, the noise, the bias and the columns' scales [RasmussenWilliams06, §5.4]."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy import optimize
+
+from filch.attacks.gaussian.posterior import Posterior
+
+Floats = npt.NDArray[np.float64]
+_APART = 0.25  # by how much the logarithms of columns' scales differ, as far as is known before
+_NOISE = 1e-6, 1e-4, 1e-3, 1e-2, 0.1, 0.3, 1.0, 3.0  # variances that are tried
+
+
+def tuned(found: Posterior, signs: Floats, groups: npt.NDArray[np.int64], evaluations: int = 12) -> Posterior:
+    """Move γ, the bias and the columns' scales to where labels are likeliest, scales held together by a prior.
+
+    Parameters
+    ----------
+    found : Posterior
+    signs : (n,)
+    groups : (width,) int
+        Encoded columns of one group have one scale.
+    evaluations : int
+    """
+    kernel, count = found.kernel, int(groups.max()) + 1
+    scale = np.ones(len(groups)) if kernel.scale is None else kernel.scale
+    best, sites = found, found.sites
+
+    def value(at: Floats) -> tuple[float, Floats]:
+        nonlocal best, sites
+        own = at[2:] - at[2:].mean()
+        moved = replace(
+            kernel,
+            gamma=kernel.gamma * np.exp(2.0 * at[0]),
+            bias=kernel.bias * np.exp(at[1]),
+            scale=scale * np.exp(own)[groups],
+        )
+        other = Posterior.of(moved, found.rows, signs, sites)
+        sites = other.sites
+        if other.evidence > best.evidence:
+            best = other
+        columns, bias = other.slopes()
+        each = np.bincount(groups, weights=columns, minlength=count)
+        each = each - each.mean() - own / _APART**2
+        lifted = np.log(moved.bias)
+        score = other.evidence - 0.5 * float(own @ own) / _APART**2 - 0.5 * float(lifted**2)
+        return -score, -np.array([columns.sum(), bias - lifted, *each])
+
+    optimize.minimize(value, np.zeros(count + 2), jac=True, method="L-BFGS-B", options={"maxfun": evaluations})
+    return best
+
+
+def likeliest(found: Posterior, signs: Floats, *, steps: int = 1, ratio: float = 2.0**0.5) -> Posterior:
+    """Move γ and the noise, in turn, while the evidence grows; at most ``steps`` each way."""
+    for factor in (ratio, 1 / ratio):
+        for _ in range(steps):
+            other = found.under(replace(found.kernel, gamma=found.kernel.gamma * factor), signs)
+            if not other.evidence > found.evidence:
+                break
+            found = other
+    for way in (1, -1):
+        for _ in range(steps):
+            place = _NOISE.index(found.kernel.noise) + way
+            if not 0 <= place < len(_NOISE):
+                break
+            other = found.under(replace(found.kernel, noise=_NOISE[place]), signs)
+            if not other.evidence > found.evidence:
+                break
+            found = other
+    return found
