@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import joblib
 import numpy as np
@@ -30,8 +30,14 @@ import filch
 from filch.errors import DataError, UsageError
 from filch.paper.sources import code_of
 
-Told = Callable[[str, int, int], None]
-"""Told of each cell that is there: its name, how many are, and of how many."""
+
+class Told(Protocol):
+    """Told of how a study goes on."""
+
+    def __call__(self, step: str, done: int = 0, of: int = 0) -> None:
+        """Tell of a step that begins, in a few words; or of a cell that is there, how many are, and of how many."""
+
+
 Result = dict[str, Any]
 """JSON-able values."""
 

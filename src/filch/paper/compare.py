@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from filch.core.attack import Attack
 from filch.core.encoding import OneHot
 from filch.datasets import table3, table3_names
 from filch.errors import UsageError
-from filch.evaluate import Evaluation, Fidelity
+from filch.evaluate import Evaluation
 from filch.extraction import extract
+from filch.paper.cells import Result
+from filch.paper.cells import Told as Told
 from filch.paper.tables import Row, Spread
 from filch.paper.targets import HIDDEN, Inputs, Target
 
-Told = Callable[[str], None]
-"""Told of each step of a reproduction, in a few words."""
 OURS, PAPERS, PRINTED = "filch", "paper's method", "paper, printed"
 SEEDS = (0, 1, 2, 3, 4)
 N_UNIFORM = 10_000
 _SPARE = 10  # times the unknowns: a budget that binds neither method
+_MEASURES = ("r_test", "r_unif", "r_tv_test", "r_tv_unif")
 
 
 def check_datasets(chosen: Sequence[str], known: Sequence[str]) -> None:
@@ -73,37 +75,49 @@ def measure(
         Queries, for a method that takes all it is given; else more than any needs.
     """
     evaluation = Evaluation.of(target.oracle, target.X_test, N_UNIFORM)
-    count = unknowns(target)
-    runs, found = [], list[Fidelity]()
-    most = _SPARE * count + 100 if budget is None else budget
+    points = []
     for seed in seeds:
         if progress:
-            progress(f"{target.study.name} {target.kind} ({inputs}): {method}, seed {seed}")
-        run = extract(target.oracle, attack, budget=most, seed=seed, curve=False)
-        runs.append(run)
-        if run.model is not None:
-            found.append(evaluation.measure(run.model))
+            progress(f"{target.study.name} {target.kind} ({inputs}): {method}, seed {seed}", 0, 0)
+        points.append(point(target, evaluation, attack, budget, seed))
+    return row_of(target, method, inputs, points)
+
+
+def point(target: Target, evaluation: Evaluation, attack: Attack, budget: int | None, seed: int) -> Result:
+    """Extract once, and measure: JSON-able values, of which `row_of` makes a row."""
+    most = _SPARE * unknowns(target) + 100 if budget is None else budget
+    run = extract(target.oracle, attack, budget=most, seed=seed, curve=False)
+    found = None if run.model is None else evaluation.measure(run.model)
+    measured = {name: None if found is None else getattr(found, name) for name in _MEASURES}
+    return {
+        "queries": run.queries,
+        "selection": run.selection,
+        "seconds": run.seconds,
+        "outcome": run.outcome.value,
+        **{name: None if value is None else float(value) for name, value in measured.items()},
+    }
+
+
+def row_of(target: Target, method: str, inputs: Inputs, points: Sequence[Any]) -> Row:
+    """The row of one point of several seeds."""
 
     def spread(name: str) -> Spread | None:
-        values = [getattr(fidelity, name) for fidelity in found]
+        values = [point[name] for point in points]
         # A seed without a model leaves no median to speak of; labels have no total variation.
-        return None if len(values) < len(runs) or None in values else Spread.of(values)
+        return None if None in values else Spread.of(values)
 
     return Row(
         dataset=target.study.name,
         model=target.kind,
         method=method,
         inputs=inputs,
-        unknowns=count,
-        queries=Spread.of([run.queries for run in runs]),
-        r_test=spread("r_test"),
-        r_unif=spread("r_unif"),
-        r_tv_test=spread("r_tv_test"),
-        r_tv_unif=spread("r_tv_unif"),
-        seconds=Spread.of([run.seconds for run in runs]),
-        selection=max(run.selection for run in runs),
-        seeds=len(seeds),
+        unknowns=unknowns(target),
+        queries=Spread.of([point["queries"] for point in points]),
+        seconds=spread("seconds"),
+        selection=max(point["selection"] for point in points),
+        seeds=len(points),
         n_test=len(target.X_test),
         n_uniform=N_UNIFORM,
-        note=", ".join(sorted({run.outcome.value for run in runs})),
+        note=", ".join(sorted({point["outcome"] for point in points})),
+        **{name: spread(name) for name in _MEASURES},
     )

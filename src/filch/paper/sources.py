@@ -12,12 +12,13 @@ from pathlib import Path
 import filch
 
 _ROOT = Path(filch.__file__).parent
-_APART = ("filch", "filch.paper")
-"""Packages that gather what others import: to follow them is to follow all. Of a study, each module is named."""
+_APART = ("filch", "filch.paper", "filch.datasets")
+"""Not followed: the first two gather all there is, so that a study names its modules; a target's fingerprint stands for
+its data."""
 
 
 def code_of(*modules: str) -> str:
-    """A digest of modules of filch and of all that these import from filch, except from `filch.paper`.
+    """A digest of modules of filch and of all that these import from filch, except from `filch.paper` and `filch.datasets`.
 
     Comments, docstrings and layout do not count. The files are read once a process, when first asked for.
 
@@ -47,7 +48,7 @@ def reached(modules: Iterable[str]) -> set[str]:
         name = todo.pop()
         if name not in found:
             found.add(name)
-            todo += [other for other in _code(name)[1] if other not in _APART and not other.startswith("filch.paper.")]
+            todo += [other for other in _code(name)[1] if not _apart(other)]
     return found
 
 
@@ -80,6 +81,10 @@ def _code(name: str) -> tuple[str, tuple[str, ...]]:
             # A text that stands alone says something and does nothing; `pass` keeps a body that held nothing else.
             node.body = [part for part in node.body if not _is_text(part)] or [ast.Pass()]
     return ast.unparse(tree), imported
+
+
+def _apart(name: str) -> bool:
+    return name in _APART or name.startswith(tuple(f"{package}." for package in _APART[1:]))
 
 
 def _is_text(node: ast.stmt) -> bool:
