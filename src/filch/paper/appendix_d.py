@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -11,7 +12,8 @@ from filch.attacks.logistic import Logistic
 from filch.attacks.perceptron_sgd import PerceptronSGD
 from filch.attacks.retraining import Retraining
 from filch.core.attack import Attack
-from filch.paper.compare import OURS, PAPERS, PRINTED, SEEDS, Told, check_datasets, measure, unknowns
+from filch.paper.compare import OURS, PAPERS, PRINTED, SEEDS, Told, check_datasets, unknowns
+from filch.paper.lines import Line, compute
 from filch.paper.table4 import DATASETS as MULTICLASS
 from filch.paper.tables import Row, Spread, Table
 from filch.paper.targets import Target, target
@@ -28,6 +30,8 @@ def run(
     datasets: Sequence[str] = DATASETS,
     hidden: int = 1_000,
     epochs: int = 1_000,
+    results: str | Path | None = None,
+    jobs: int = 1,
     progress: Told | None = None,
 ) -> Table:
     """Copy a softmax model by its own class, and by others with ten queries for each of its unknowns.
@@ -37,21 +41,10 @@ def run(
 
     Parameters
     ----------
-    seeds : sequence of int
-        One extraction each.
-    datasets : sequence of str
-        Multiclass sets of Table 3.
+    seeds, datasets, results, jobs, progress
+        See `filch.paper.Reproduction`, errors too.
     hidden, epochs : int
         Of the network; the paper's are 1,000 and, for its networks elsewhere, 1,000.
-    progress : callable, optional
-        Told of each extraction.
-
-    Raises
-    ------
-    UsageError
-        A data set that is none of these.
-    DataError
-        A data set that cannot be found.
 
     Examples
     --------
@@ -60,17 +53,18 @@ def run(
     [('filch', 3), ("paper's method", 90)]
     """
     check_datasets(datasets, MULTICLASS)
-    lines = (row for dataset in datasets for row in rows(dataset, seeds, hidden, epochs, progress))
-    return Table("appendix-d", "A softmax model copied by models of other classes", tuple(lines))
+    lines = [line for dataset in datasets for line in _lines(dataset, hidden, epochs)]
+    rows = compute(lines, seeds, results, jobs, progress)
+    return Table("appendix-d", "A softmax model copied by models of other classes", rows)
 
 
-def rows(dataset: str, seeds: Sequence[int], hidden: int, epochs: int, progress: Told | None) -> Iterator[Row]:
+def _lines(dataset: str, hidden: int, epochs: int) -> Iterator[Line | Row]:
     """The lines of one data set."""
     model = target(dataset, "softmax")
     queries = _ALPHA * unknowns(model)
-    yield measure(model, Logistic(link="softmax"), OURS, "one-hot", seeds, progress)
+    yield Line(dataset, "softmax", OURS, Logistic(link="softmax"))
     for method, attack in _general(hidden, epochs).items():
-        yield measure(model, attack, method, "one-hot", seeds, progress, budget=queries)
+        yield Line(dataset, "softmax", method, attack, budget=queries)
     if dataset == "adult-race":
         yield _printed(model)
 

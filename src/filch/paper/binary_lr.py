@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from filch.attacks.logistic import Logistic
-from filch.paper.compare import OURS, PAPERS, PRINTED, SEEDS, Told, check_datasets, measure, unknowns
+from filch.paper.compare import OURS, PAPERS, PRINTED, SEEDS, Told, check_datasets, unknowns
 from filch.paper.equation_solving import EquationSolving
+from filch.paper.lines import Line, compute
 from filch.paper.tables import Row, Spread, Table
 from filch.paper.targets import Inputs, target
 
@@ -19,27 +21,18 @@ def run(
     seeds: Sequence[int] = SEEDS,
     datasets: Sequence[str] = DATASETS,
     inputs: Sequence[Inputs] = ("one-hot", "raw"),
+    results: str | Path | None = None,
+    jobs: int = 1,
     progress: Told | None = None,
 ) -> Table:
     """Compare this tool, the paper's d + 1 uniform queries run here, and the paper's printed figures.
 
     Parameters
     ----------
-    seeds : sequence of int
-        One extraction each.
-    datasets : sequence of str
-        Of `DATASETS`.
+    seeds, datasets, results, jobs, progress
+        See `filch.paper.Reproduction`, errors too.
     inputs : sequence of {"one-hot", "raw"}
         Direct queries as in the paper, and raw columns.
-    progress : callable, optional
-        Told of each extraction.
-
-    Raises
-    ------
-    UsageError
-        A data set that is none of these.
-    DataError
-        A data set that cannot be found.
 
     Examples
     --------
@@ -48,18 +41,18 @@ def run(
     [('filch', 10), ("paper's method", 10), ('paper, printed', 10)]
     """
     check_datasets(datasets, DATASETS)
-    lines = tuple(row for dataset in datasets for row in rows(dataset, seeds, inputs, progress))
-    return Table("binary-lr", "Binary logistic regression by equation solving", lines)
+    lines = [line for dataset in datasets for line in _lines(dataset, inputs)]
+    rows = compute(lines, seeds, results, jobs, progress)
+    return Table("binary-lr", "Binary logistic regression by equation solving", rows)
 
 
-def rows(dataset: str, seeds: Sequence[int], inputs: Sequence[Inputs], progress: Told | None) -> Iterator[Row]:
+def _lines(dataset: str, inputs: Sequence[Inputs]) -> Iterator[Line | Row]:
     """The lines of one data set."""
     for kind in inputs:
-        model = target(dataset, "binary", kind)
-        yield measure(model, Logistic(), OURS, kind, seeds, progress)
-        yield measure(model, EquationSolving(), PAPERS, kind, seeds, progress)
+        yield Line(dataset, "binary", OURS, Logistic(), kind)
+        yield Line(dataset, "binary", PAPERS, EquationSolving(), kind)
         if kind == "one-hot":
-            count = unknowns(model)
+            count = unknowns(target(dataset, "binary", kind))
             note = "of all two-class sets: 41 queries on average, 113 at most"
             none, below = Spread(0.0, 0.0), Spread(_TV, _TV)
             yield Row(
@@ -67,7 +60,7 @@ def rows(dataset: str, seeds: Sequence[int], inputs: Sequence[Inputs], progress:
                 "binary",
                 PRINTED,
                 kind,
-                unknowns(model),
+                count,
                 Spread(count, count),
                 none,
                 none,

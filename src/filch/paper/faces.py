@@ -134,9 +134,13 @@ def run(seeds: Sequence[int] = SEEDS, datasets: Sequence[str] = DATASETS, progre
     return compare(att(), seeds, progress)
 
 
+def _silent(step: str, done: int = 0, of: int = 0) -> None:
+    """Tell nobody."""
+
+
 def compare(faces: Faces, seeds: Sequence[int] = SEEDS, progress: Told | None = None) -> Table:
     """Compare on these pictures; `run` takes the AT&T faces."""
-    told = progress or (lambda line: None)
+    told = progress or _silent
     told("faces: training the target")
     oracle = ModelOracle(faces.target, faces.space)
     evaluation = Evaluation.of(oracle, faces.X_test, N_UNIFORM)

@@ -6,20 +6,21 @@ import math
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from sklearn.linear_model import LogisticRegression
 
 from filch.attacks.logistic import Logistic
 from filch.attacks.retraining import Retraining
-from filch.core.attack import Attack
-from filch.core.oracle import ModelOracle
-from filch.paper.compare import OURS, PAPERS, SEEDS, Told, check_datasets, measure, unknowns
+from filch.core.answers import Reveal
+from filch.paper.compare import OURS, PAPERS, SEEDS, Told, check_datasets
 from filch.paper.curves import Curve, draw
 from filch.paper.equation_solving import EquationSolving
 from filch.paper.gallery import Gallery, Section
+from filch.paper.lines import Line, compute
 from filch.paper.table4 import DATASETS as MULTICLASS
 from filch.paper.tables import Row, Spread, Table
-from filch.paper.targets import Target, target
+from filch.paper.targets import target
 
 DATASETS = MULTICLASS
 DECIMALS = (5, 4, 3, 2)
@@ -37,6 +38,8 @@ def run(
     decimals: Sequence[int] = DECIMALS,
     alphas: Sequence[float] = ALPHAS,
     labels: bool = True,
+    results: str | Path | None = None,
+    jobs: int = 1,
     progress: Told | None = None,
 ) -> Table:
     """Compare this tool with the paper's minimisation on the same rounding and queries, and with labels only.
@@ -46,24 +49,13 @@ def run(
 
     Parameters
     ----------
-    seeds : sequence of int
-        One extraction each.
-    datasets : sequence of str
-        Of `DATASETS`.
+    seeds, datasets, results, jobs, progress
+        See `filch.paper.Reproduction`, errors too.
     decimals : sequence of int
     alphas : sequence of float
         Queries for each of the c(d + 1) unknowns, ascending.
     labels : bool
         Whether to show labels only, too.
-    progress : callable, optional
-        Told of each extraction.
-
-    Raises
-    ------
-    UsageError
-        A data set that is none of these.
-    DataError
-        A data set that cannot be found.
 
     Examples
     --------
@@ -72,57 +64,25 @@ def run(
     [('filch', 15), ("paper's method", 15)]
     """
     check_datasets(datasets, DATASETS)
-    lines = tuple(row for data in datasets for row in rows(data, seeds, decimals, alphas, labels, progress))
-    return Table("figure7", "A softmax model behind rounding, and behind labels only", lines, _gallery(lines))
+    lines = [line for dataset in datasets for line in _lines(dataset, decimals, alphas, labels)]
+    rows = compute(lines, seeds, results, jobs, progress)
+    return Table("figure7", "A softmax model behind rounding, and behind labels only", rows, _gallery(rows))
 
 
-def rows(
-    dataset: str,
-    seeds: Sequence[int],
-    decimals: Sequence[int],
-    alphas: Sequence[float],
-    labels: bool,
-    progress: Told | None,
-) -> Iterator[Row]:
+def _lines(dataset: str, decimals: Sequence[int], alphas: Sequence[float], labels: bool) -> Iterator[Line]:
     """The lines of one data set."""
-    plain = target(dataset, "softmax")
-    model, space = plain.oracle.model, plain.oracle.spec.space
-    most = math.ceil(max(alphas) * plain.study.n_classes) + 1
+    points = tuple(alphas)
+    most = math.ceil(max(points) * target(dataset, "softmax").study.n_classes) + 1
     for places in decimals:
-        shown = replace(plain, oracle=ModelOracle(model, space, decimals=places))
-        name = f"{places} decimals"
-        yield from _series(shown, name, Logistic("softmax", _CHECK, most), OURS, alphas, seeds, progress)
-        for alpha in alphas:
-            method = EquationSolving("softmax", alpha)
-            budget = method.queries(shown.oracle.spec)
-            yield _told(measure(shown, method, PAPERS, "one-hot", seeds, progress, budget=budget), name, alpha)
+        name, rounded = f"{places} decimals", Reveal(decimals=places)
+        logistic = Logistic("softmax", _CHECK, most)
+        yield Line(dataset, "softmax", OURS, logistic, "one-hot", rounded, name, points, spare=_CHECK)
+        for alpha in points:
+            solving = EquationSolving("softmax", alpha)
+            yield Line(dataset, "softmax", PAPERS, solving, "one-hot", rounded, name, (alpha,))
     if labels:
-        shown = replace(plain, oracle=ModelOracle(model, space, reveal="labels"))
-        surrogate = LogisticRegression(C=_WEAK, max_iter=1_000)
-        yield from _series(shown, LABELS, Retraining(surrogate=surrogate), LABELS, alphas, seeds, progress)
-
-
-def _series(
-    shown: Target,
-    name: str,
-    attack: Attack,
-    method: str,
-    alphas: Sequence[float],
-    seeds: Sequence[int],
-    progress: Told | None,
-) -> Iterator[Row]:
-    """One attack at each α; one that ended before its budget would do the same with more."""
-    row, allowed = None, 0
-    for alpha in alphas:
-        if row is None or row.queries.worst >= allowed:
-            allowed = math.ceil(alpha * unknowns(shown))
-            spare = _CHECK if isinstance(attack, Logistic) else 0
-            row = measure(shown, attack, method, "one-hot", seeds, progress, budget=allowed + spare)
-        yield _told(row, name, alpha)
-
-
-def _told(row: Row, name: str, alpha: float) -> Row:
-    return replace(row, model=name, extra={"α": Spread(alpha, alpha)})
+        attack = Retraining(surrogate=LogisticRegression(C=_WEAK, max_iter=1_000))
+        yield Line(dataset, "softmax", LABELS, attack, "one-hot", Reveal("labels"), LABELS, points)
 
 
 # ── the page ────────────────────────────────────────────────────────────────────────────────────────────────

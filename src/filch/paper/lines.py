@@ -91,18 +91,19 @@ class Line:
             yield replace(row, model=self.name) if self.name else row
 
 
-def measure_lines(
-    lines: Sequence[Line],
+def compute(
+    lines: Sequence[Line | Row],
     seeds: Sequence[int] = SEEDS,
     results: str | Path | None = None,
     jobs: int = 1,
     progress: Told | None = None,
-) -> list[list[Row]]:
-    """Compute what is not kept yet; the rows of each line.
+) -> tuple[Row, ...]:
+    """The rows of all lines, in their order; what is kept is not computed again.
 
     Parameters
     ----------
-    lines : sequence of Line
+    lines : sequence of Line or Row
+        Rows that are there already (what the paper prints) keep their place.
     seeds : sequence of int
         One extraction each.
     results : path, optional
@@ -117,8 +118,12 @@ def measure_lines(
     UsageError, DataError, KeyboardInterrupt
         As `filch.paper.cells.run_cells`.
     """
-    found = iter(run_cells([line.cell(seed) for line in lines for seed in seeds], results, jobs, progress))
-    return [list(line.rows([next(found) for _ in seeds])) for line in lines]
+    cells = [line.cell(seed) for line in lines if isinstance(line, Line) for seed in seeds]
+    found = iter(run_cells(cells, results, jobs, progress))
+    rows: list[Row] = []
+    for line in lines:
+        rows += line.rows([next(found) for _ in seeds]) if isinstance(line, Line) else [line]
+    return tuple(rows)
 
 
 def _compute(line: Line, seed: int) -> Result:

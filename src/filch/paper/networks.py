@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 from filch.attacks.perceptron import Perceptron
 from filch.attacks.perceptron_sgd import PerceptronSGD
 from filch.core.encoding import OneHot
-from filch.paper.compare import OURS, PAPERS, PRINTED, SEEDS, Told, check_datasets, measure
+from filch.paper.compare import OURS, PAPERS, PRINTED, SEEDS, Told, check_datasets
+from filch.paper.lines import Line, compute
 from filch.paper.tables import Row, Spread, Table
 from filch.paper.targets import HIDDEN, Kind, Target, target
 
@@ -25,26 +27,17 @@ def run(
     seeds: Sequence[int] = SEEDS,
     datasets: Sequence[str] = DATASETS,
     kinds: Sequence[Kind] = KINDS,
+    results: str | Path | None = None,
+    jobs: int = 1,
     progress: Told | None = None,
 ) -> Table:
     """Compare this tool and the paper's gradient descent, run here at 5 queries for each unknown.
 
     Parameters
     ----------
-    seeds : sequence of int
-        One extraction each.
-    datasets : sequence of str
-        Of `DATASETS`.
+    seeds, datasets, results, jobs, progress
+        See `filch.paper.Reproduction`, errors too.
     kinds : sequence of {"mlp-tanh", "mlp-logistic"}
-    progress : callable, optional
-        Told of each extraction.
-
-    Raises
-    ------
-    UsageError
-        A data set that is none of these.
-    DataError
-        A data set that cannot be found.
 
     Examples
     --------
@@ -55,17 +48,16 @@ def run(
     True
     """
     check_datasets(datasets, DATASETS)
-    lines: list[Row] = []
-    for dataset in datasets:
-        for kind in kinds:
-            model = target(dataset, kind)
-            activation: Literal["tanh", "logistic"] = kind.removeprefix("mlp-")  # type: ignore[assignment]
-            ours = measure(model, Perceptron(), OURS, "one-hot", seeds, progress)
-            lines.append(replace(ours, extra={"× bound": _against(bound(model), ours.queries)}))
-            descent = PerceptronSGD(HIDDEN, activation, _ALPHA, check=0)
-            lines.append(measure(model, descent, PAPERS, "one-hot", seeds, progress))
-    lines += [_printed(queries, agreement) for queries, agreement in _PRINTED]
-    return Table("networks", "Networks with one smooth hidden layer, on every multiclass data set", tuple(lines))
+    lines = [line for dataset in datasets for kind in kinds for line in _lines(dataset, kind)]
+    rows = [_beside_bound(row) for row in compute(lines, seeds, results, jobs, progress)]
+    rows += [_printed(queries, agreement) for queries, agreement in _PRINTED]
+    return Table("networks", "Networks with one smooth hidden layer, on every multiclass data set", tuple(rows))
+
+
+def _lines(dataset: str, kind: Kind) -> Iterator[Line]:
+    activation: Literal["tanh", "logistic"] = kind.removeprefix("mlp-")  # type: ignore[assignment]
+    yield Line(dataset, kind, OURS, Perceptron())
+    yield Line(dataset, kind, PAPERS, PerceptronSGD(HIDDEN, activation, _ALPHA, check=0))
 
 
 def bound(target: Target) -> int:
@@ -74,8 +66,12 @@ def bound(target: Target) -> int:
     return math.ceil((HIDDEN * (columns + 1) + others * (HIDDEN + 1)) / others)
 
 
-def _against(least: int, queries: Spread) -> Spread:
-    return Spread(round(queries.median / least, 2), round(queries.worst / least, 2))
+def _beside_bound(row: Row) -> Row:
+    if row.method != OURS:
+        return row
+    least = bound(target(row.dataset, row.model))
+    times = Spread(round(row.queries.median / least, 2), round(row.queries.worst / least, 2))
+    return replace(row, extra={"× bound": times})
 
 
 def _printed(queries: int, agreement: float) -> Row:

@@ -6,15 +6,16 @@ The paper rounds the answers of logistic models only; its method for networks ta
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from pathlib import Path
 
 from filch.attacks.perceptron_rounded import PerceptronRounded
 from filch.attacks.perceptron_sgd import PerceptronSGD
-from filch.core.oracle import ModelOracle
-from filch.paper.compare import OURS, PAPERS, SEEDS, Told, check_datasets, measure
+from filch.core.answers import Reveal
+from filch.paper.compare import OURS, PAPERS, SEEDS, Told, check_datasets
+from filch.paper.lines import Line, compute
 from filch.paper.networks import DATASETS as MULTICLASS
-from filch.paper.tables import Row, Spread, Table
-from filch.paper.targets import HIDDEN, target
+from filch.paper.tables import Table
+from filch.paper.targets import HIDDEN
 
 DATASETS = ("iris", "blobs", "5-class", "steak")
 DECIMALS = (4, 3, 2)
@@ -27,27 +28,18 @@ def run(
     datasets: Sequence[str] = DATASETS,
     decimals: Sequence[int] = DECIMALS,
     alphas: Sequence[float] = ALPHAS,
+    results: str | Path | None = None,
+    jobs: int = 1,
     progress: Told | None = None,
 ) -> Table:
     """Compare this tool and the paper's gradient descent on networks of 20 tanh units; both see the same uniform rows.
 
     Parameters
     ----------
-    seeds : sequence of int
-        One extraction each.
-    datasets : sequence of str
-        Of those of `filch.paper.networks`.
+    seeds, datasets, results, jobs, progress
+        See `filch.paper.Reproduction`, errors too.
     decimals : sequence of int
     alphas : sequence of float
-    progress : callable, optional
-        Told of each extraction.
-
-    Raises
-    ------
-    UsageError
-        A data set that is none of these.
-    DataError
-        A data set that cannot be found.
 
     Examples
     --------
@@ -56,19 +48,15 @@ def run(
     [('filch', 163), ("paper's method", 163)]
     """
     check_datasets(datasets, MULTICLASS)
-    lines = tuple(row for data in datasets for row in _rows(data, seeds, decimals, alphas, progress))
-    return Table("rounded-networks", "Networks with one smooth hidden layer behind rounding", lines)
+    lines = [line for dataset in datasets for line in _lines(dataset, decimals, alphas)]
+    rows = compute(lines, seeds, results, jobs, progress)
+    return Table("rounded-networks", "Networks with one smooth hidden layer behind rounding", rows)
 
 
-def _rows(
-    dataset: str, seeds: Sequence[int], decimals: Sequence[int], alphas: Sequence[float], progress: Told | None
-) -> Iterator[Row]:
-    plain = target(dataset, "mlp-tanh")
-    model, space = plain.oracle.model, plain.oracle.spec.space
+def _lines(dataset: str, decimals: Sequence[int], alphas: Sequence[float]) -> Iterator[Line]:
     for places in decimals:
-        shown = replace(plain, oracle=ModelOracle(model, space, decimals=places))
         for alpha in alphas:
             ours, papers = PerceptronRounded(HIDDEN, alpha, check=0), PerceptronSGD(HIDDEN, "tanh", alpha, check=0)
             for attack, method in ((ours, OURS), (papers, PAPERS)):
-                row = measure(shown, attack, method, "one-hot", seeds, progress)
-                yield replace(row, model=f"{places} decimals", extra={"α": Spread(alpha, alpha)})
+                rounded = Reveal(decimals=places)
+                yield Line(dataset, "mlp-tanh", method, attack, "one-hot", rounded, f"{places} decimals", (alpha,))

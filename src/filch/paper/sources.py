@@ -18,7 +18,7 @@ its data."""
 
 
 def code_of(*modules: str) -> str:
-    """A digest of modules of filch and of all that these import from filch, except from `filch.paper` and `filch.datasets`.
+    """A digest of modules, and of all that these import from filch, except from `filch.paper` and `filch.datasets`.
 
     Comments, docstrings and layout do not count. The files are read once a process, when first asked for.
 

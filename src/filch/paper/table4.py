@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Literal
 
 from filch.attacks import make
 from filch.attacks.logistic import Logistic
 from filch.attacks.perceptron_sgd import PerceptronSGD
-from filch.paper.compare import OURS, PAPERS, PRINTED, SEEDS, Told, check_datasets, measure, unknowns
+from filch.paper.compare import OURS, PAPERS, PRINTED, SEEDS, Told, check_datasets, unknowns
 from filch.paper.equation_solving import EquationSolving
+from filch.paper.lines import Line, compute
 from filch.paper.tables import Row, Spread, Table
 from filch.paper.targets import HIDDEN, Inputs, Kind, Target, target
 
@@ -39,6 +41,8 @@ def run(
     datasets: Sequence[str] = DATASETS,
     kinds: Sequence[Kind] | None = None,
     inputs: Sequence[Inputs] = ("one-hot",),
+    results: str | Path | None = None,
+    jobs: int = 1,
     progress: Told | None = None,
 ) -> Table:
     """Compare this tool, the paper's minimisation at its budgets run here, and the printed figures.
@@ -47,23 +51,12 @@ def run(
 
     Parameters
     ----------
-    seeds : sequence of int
-        One extraction each.
-    datasets : sequence of str
-        Of `DATASETS`.
+    seeds, datasets, results, jobs, progress
+        See `filch.paper.Reproduction`, errors too.
     kinds : sequence of {"softmax", "ovr", "mlp-tanh", "mlp-logistic", "mlp-relu"}, optional
         By default the first two, and on Adult-Race all.
     inputs : sequence of {"one-hot", "raw"}
         Direct queries as in the paper; raw columns too if named.
-    progress : callable, optional
-        Told of each extraction.
-
-    Raises
-    ------
-    UsageError
-        A data set that is none of these.
-    DataError
-        A data set that cannot be found.
 
     Examples
     --------
@@ -72,41 +65,35 @@ def run(
     [('filch', 5), ("paper's method", 8), ("paper's method", 15), ('paper, printed', 15)]
     """
     check_datasets(datasets, DATASETS)
-    lines: list[Row] = []
+    lines: list[Line | Row] = []
     for dataset in datasets:
         for kind in (*KINDS, *(NETWORKS if dataset == "adult-race" else ())) if kinds is None else kinds:
-            lines += (network_rows if kind in NETWORKS else rows)(dataset, kind, seeds, inputs, progress)
-    return Table("table4", "Softmax, one-vs-rest and networks by equation solving", tuple(lines))
+            lines += (_network if kind in NETWORKS else _logistic)(dataset, kind, inputs)
+    rows = compute(lines, seeds, results, jobs, progress)
+    return Table("table4", "Softmax, one-vs-rest and networks by equation solving", rows)
 
 
-def rows(
-    dataset: str, kind: Kind, seeds: Sequence[int], inputs: Sequence[Inputs], progress: Told | None
-) -> Iterator[Row]:
+def _logistic(dataset: str, kind: Kind, inputs: Sequence[Inputs]) -> Iterator[Line | Row]:
     """The lines of one data set and one logistic model class; every method is told the class."""
     link: Literal["softmax", "ovr"] = "ovr" if kind == "ovr" else "softmax"
     for view in inputs:
-        model = target(dataset, kind, view)
-        yield measure(model, Logistic(link=link), OURS, view, seeds, progress)
+        yield Line(dataset, kind, OURS, Logistic(link=link), view)
         for alpha in _ALPHAS:
-            yield measure(model, EquationSolving(link, alpha), PAPERS, view, seeds, progress)
+            yield Line(dataset, kind, PAPERS, EquationSolving(link, alpha), view)
         if view == "one-hot":
-            yield from _printed(dataset, kind, unknowns(model))
+            yield from _printed(dataset, kind, unknowns(target(dataset, kind, view)))
 
 
-def network_rows(
-    dataset: str, kind: Kind, seeds: Sequence[int], inputs: Sequence[Inputs], progress: Told | None
-) -> Iterator[Row]:
+def _network(dataset: str, kind: Kind, inputs: Sequence[Inputs]) -> Iterator[Line | Row]:
     """The lines of one data set and one activation; the paper's method is told the width, ours is not."""
     activation: Literal["tanh", "logistic", "relu"] = kind.removeprefix("mlp-")  # type: ignore[assignment]
     ours = "perceptron-relu" if activation == "relu" else "perceptron"
     for view in inputs:
-        model = target(dataset, kind, view)
-        yield measure(model, make(ours), OURS, view, seeds, progress)
+        yield Line(dataset, kind, OURS, make(ours), view)
         for alpha in _NETWORK_ALPHAS:
-            attack = PerceptronSGD(HIDDEN, activation, alpha, check=0)
-            yield measure(model, attack, PAPERS, view, seeds, progress)
+            yield Line(dataset, kind, PAPERS, PerceptronSGD(HIDDEN, activation, alpha, check=0), view)
         if view == "one-hot" and dataset == "adult-race" and activation != "relu":
-            yield from _printed_network(model)
+            yield from _printed_network(target(dataset, kind, view))
 
 
 def _printed_network(model: Target) -> Iterator[Row]:
