@@ -113,7 +113,7 @@ def _progress(study: Reproduction) -> Iterator[Callable[..., None]]:
     """What a study is told to call: of a step in words, or, of cells, how many are there."""
     if not study.cells:
         with Status("starting", console=err) as status:
-            yield status.update
+            yield lambda step, done=0, of=0: status.update(step)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True) as bars:

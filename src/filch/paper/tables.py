@@ -8,10 +8,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from rich import box
-from rich.table import Table as RichTable
+from rich.console import Console, ConsoleOptions, RenderResult
 
 from filch.paper.gallery import Gallery
+from filch.paper.screen import lines
 
 
 @dataclass(frozen=True)
@@ -112,50 +112,5 @@ class Table:
         """The table as JSON text."""
         return json.dumps(self.as_dict(), indent=2, ensure_ascii=False)
 
-    def __rich__(self) -> RichTable:
-        table = RichTable(
-            title=self.title,
-            title_justify="left",
-            caption="median (worst) over seeds; — not printed in the paper; --json has all measures",
-            caption_justify="left",
-            box=box.SIMPLE_HEAD,
-            pad_edge=False,
-            collapse_padding=True,
-        )
-        table.add_column("method", no_wrap=True)
-        extra = list(dict.fromkeys(name for row in self.rows for name in row.extra))
-        # A study's own measures take the place of the times, so that the table fits eighty columns.
-        distances = ["TV unif"] if any(row.r_tv_unif for row in self.rows) or not extra else []
-        for heading in ("queries", "1−R_test", "1−R_unif", *distances, *(extra or ["seconds"])):
-            table.add_column(heading, justify="right", no_wrap=True)
-        last = None
-        for row in self.rows:
-            here = (row.dataset, row.model, row.inputs)
-            if here != last:
-                table.add_row()
-                table.add_row(f"[bold]{row.dataset}[/]", row.model, row.inputs, f"{row.unknowns:,} unknowns")
-            last = here
-            table.add_row(
-                f"  {row.method}",
-                _both(row.queries, "{:,.0f}"),
-                _share(row.r_test),
-                _share(row.r_unif),
-                *([_both(row.r_tv_unif, "< {:.0e}" if row.bounds else "{:.0e}")] if distances else []),
-                *([_measure(row.extra.get(name)) for name in extra] or [_both(row.seconds, "{:.2f}")]),
-            )
-        return table
-
-
-def _both(spread: Spread | None, form: str) -> str:
-    if spread is None:
-        return "—"
-    median, worst = form.format(spread.median), form.format(spread.worst)
-    return median if median == worst else f"{median} ({worst})"
-
-
-def _measure(spread: Spread | None) -> str:
-    return _both(spread, "{:.2g}" if spread is None or spread.worst < 100 else "{:,.0f}")
-
-
-def _share(error: Spread | None) -> str:
-    return "—" if error is None else _both(Spread(1 - error.median, 1 - error.worst), "{:.2%}")
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from lines(self.title, self.rows, options.max_width)
