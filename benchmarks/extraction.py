@@ -30,7 +30,8 @@ def run(quick: bool, told: Callable[[str], None]) -> Iterator[tuple[str, list[di
     found: list[Row] = []
     for name in small:
         study = studies()[name]
-        result = study(seeds=seeds, datasets=small[name] if quick else study.datasets, inputs=VIEWS, progress=told)
+        datasets = small[name] if quick else study.datasets
+        result = study(seeds=seeds, datasets=datasets, inputs=VIEWS, progress=lambda step, *_: told(step))
         found += result.rows
         yield name, [dataclasses.asdict(row) for row in result.rows], result
     found = [row for row in found if not row.model.startswith("mlp-")]  # of logistic models only

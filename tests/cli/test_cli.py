@@ -163,7 +163,7 @@ def test_help_has_examples(capsys, command):
         (("audit", "{local}", "--evaluate", "-5", "--out", "{here}/never"), "n_uniform"),
         (("serve", "{local}", "--port", "70000"), "70000"),
         (("reproduce", "binary-lr", "--seeds", "0"), "--seeds"),
-        (("reproduce", "binary-lr", "--out", "{here}/x.html"), "binary-lr has no pictures"),
+        (("reproduce", "binary-lr", "--out", "{here}/x.html"), "binary-lr takes no --out, but --seeds"),
         (("extract", "{local}", "--attack", "magic"), "no attack 'magic'"),
         (
             ("extract", "{local}", "--attack", "retraining", "-p", "surrogate=svm"),
@@ -178,7 +178,10 @@ def test_help_has_examples(capsys, command):
         (("audit", "{local}", "--against", "9 moons"), "9 moons"),
         (("report", "absent"), "absent"),
         (("reproduce", "table99"), "table99"),
-        (("reproduce", "binary-lr", "--alphas", "1,2"), "binary-lr does not take --alphas"),
+        (("reproduce", "binary-lr", "--alphas", "1,2"), "binary-lr takes no --alphas, but --seeds"),
+        (("reproduce", "table6", "--results", "{here}"), "table6 takes no --results, but --seeds"),
+        (("reproduce", "figure4", "--decimals", "2"), "(--decimals: figure7, rounded-networks, rounded-trees)"),
+        (("reproduce", "figure7", "--decimals", "2.5"), "numbers with commas"),
         (("reproduce", "figure4", "--alphas", "1;2"), "numbers with commas"),
         (("reproduce", "figure4", "--strategy", "magic"), "no strategy 'magic'"),
         (("reproduce", "figure4", "--jobs", "0", "--only", "moons"), "jobs must be at least 1"),
@@ -237,10 +240,18 @@ def test_serve_says_where_and_ends_at_ctrl_c(here):
         assert server.wait(timeout=20) == 0
 
 
-def test_a_study_that_is_stopped_says_how_to_go_on(tmp_path):
+STUDIES = {
+    "figure4": (["--only", "moons", "--strategy", "uniform"], 300),
+    "figure7": (["--only", "iris", "--alphas", "1", "--decimals", "2"], 900),
+}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_that_is_stopped_says_how_to_go_on(tmp_path, name):
     """Ctrl-C while the first of many cells is there: one line, exit code 130, and no cell is lost."""
-    command = [sys.executable, "-m", "filch.cli", "reproduce", "figure4", "--only", "moons", "--seeds", "300"]
-    options = ["--strategy", "uniform", "--jobs", "1", "--results", str(tmp_path / "cells")]
+    narrowed, count = STUDIES[name]
+    command = [sys.executable, "-m", "filch", "reproduce", name, "--seeds", "300", *narrowed]
+    options = ["--jobs", "1", "--results", str(tmp_path / "cells")]
     with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as study:
         while not list(tmp_path.glob("cells/*.json")) and study.poll() is None:
             time.sleep(0.02)
@@ -248,7 +259,7 @@ def test_a_study_that_is_stopped_says_how_to_go_on(tmp_path):
         out, error = study.communicate(timeout=60)
     assert study.returncode == 130 and out == ""
     kept = len(list(tmp_path.glob("cells/*.json")))
-    assert f"{kept} of 300 cells are in {tmp_path / 'cells'}: run the same again to go on" in error
+    assert f"{kept} of {count} cells are in {tmp_path / 'cells'}: run the same again to go on" in error
     assert not list(tmp_path.glob("cells/*.part"))
 
 

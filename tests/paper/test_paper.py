@@ -86,7 +86,9 @@ def test_a_target_is_fitted_once() -> None:
 
 def test_binary_lr_beside_the_paper() -> None:
     told: list[str] = []
-    table = studies()["binary-lr"](seeds=(0, 1), datasets=["breast-cancer"], progress=told.append)
+    table = studies()["binary-lr"](
+        seeds=(0, 1), datasets=["breast-cancer"], progress=lambda step, *_: told.append(step)
+    )
     ours, theirs, printed, *raw = table.rows
     assert [row.method for row in table.rows[:3]] == ["filch", "paper's method", "paper, printed"]
     assert [row.inputs for row in raw] == ["raw", "raw"]
@@ -113,14 +115,14 @@ def test_printed_rows_of_table_4() -> None:
 
 
 def test_a_network_beside_the_paper() -> None:
-    rows = list(table4.network_rows("iris", "mlp-tanh", (0,), ("one-hot",), None))
+    rows = table4.run(seeds=(0,), datasets=["iris"], kinds=["mlp-tanh"]).rows
     theirs = [row for row in rows if row.method == "paper's method"]
     assert [row.queries.worst for row in theirs] == [82, 163, 326, 815]  # of 20 · 5 + 3 · 21 unknowns
     assert theirs[-1].r_unif is not None and theirs[-1].r_unif.worst < 0.02
 
 
 def test_a_relu_network_beside_the_papers_method() -> None:
-    ours, *theirs = table4.network_rows("iris", "mlp-relu", (0,), ("one-hot",), None)
+    ours, *theirs = table4.run(seeds=(0,), datasets=["iris"], kinds=["mlp-relu"]).rows
     assert ours.method == "filch" and ours.note == "verified"
     assert ours.r_test == ours.r_unif == Spread(0.0, 0.0)
     assert ours.queries.worst <= 3 * 163
@@ -155,7 +157,7 @@ def test_a_missing_data_set_costs_no_time(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("FILCH_DATA", str(tmp_path))
     told: list[str] = []
     with pytest.raises(DataError, match=r"set FILCH_DATA to a folder that holds gss_happiness\.csv\.gz"):
-        studies()["table4"](datasets=["iris", "gss"], progress=told.append)
+        studies()["table4"](datasets=["iris", "gss"], progress=lambda step, *_: told.append(step))
     assert not told
 
 
@@ -174,4 +176,6 @@ def test_a_table_as_json_and_on_screen() -> None:
 def test_every_study_says_what_it_is() -> None:
     for study in studies().values():
         assert isinstance(study, Reproduction)
-        assert study.description and study.datasets
+        assert study.description and study.time and study.datasets
+        assert {"seeds", "datasets", "progress"} <= set(study.takes)
+        assert study.kept == ("jobs" in study.takes)

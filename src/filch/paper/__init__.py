@@ -2,14 +2,16 @@
 
 ::
 
-    table = filch.paper.studies()["table4"]()
+    table = filch.paper.studies()["table4"](datasets=["iris"], results="cells/", jobs=2)
     print(table.as_json())
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 from filch.paper import (
@@ -31,7 +33,6 @@ from filch.paper import (
     table7,
 )
 from filch.paper.gallery import Gallery, Section
-from filch.paper.labels.study import LabelStudy
 from filch.paper.tables import Row, Spread, Table
 
 __all__ = ["Gallery", "Reproduction", "Row", "Section", "Spread", "Table", "studies"]
@@ -41,34 +42,62 @@ __all__ = ["Gallery", "Reproduction", "Row", "Section", "Spread", "Table", "stud
 class Reproduction:
     """One table or figure of the paper; call it to compute it.
 
+    All take these settings, by name:
+
+    - ``seeds`` (sequence of int; 0 … 4): one extraction each, behind each median and worst value.
+    - ``datasets`` (sequence of str; `datasets`): some of them.
+    - ``progress`` (callable): told of each step, as `filch.paper.cells.Told`.
+
+    Those made of cells (`kept`) take two more:
+
+    - ``results`` (path): a folder that keeps each cell (a method on a data set with one seed) as soon as it is there;
+      the same call goes on from it after a kill, and computes what is new.
+    - ``jobs`` (int; 1): processes side by side.
+
+    A study may have settings of its own: see its ``run``. All raise `UsageError` for a name that they do not know or a
+    package that is missing, and `DataError` for a data set that cannot be found or a folder that cannot be written.
+
     Attributes
     ----------
     description : str
         In a line.
+    time : str
+        About how long all of it takes with five seeds, on two cores that do nothing else.
+    run : callable
+        Takes the settings, returns a `Table`.
     datasets : tuple of str
         Those that it runs on unless told otherwise.
-    run : callable
-        Takes ``seeds``, ``datasets`` and ``progress``, each optional; returns a `Table`.
     pictures : bool
         Whether the table comes with a `Gallery`.
-    cells : bool
-        Whether ``run`` takes ``alphas``, ``strategies``, ``results`` and ``jobs`` too: see
-        `filch.paper.labels.study.LabelStudy`. ``progress`` is then told how many cells are there, too.
+
+    Examples
+    --------
+    >>> figure = studies()["figure7"]
+    >>> figure.kept, figure.pictures
+    (True, True)
+    >>> figure.takes
+    ('seeds', 'datasets', 'decimals', 'alphas', 'labels', 'results', 'jobs', 'progress')
     """
 
     description: str
-    datasets: tuple[str, ...]
+    time: str
     run: Callable[..., Table]
+    datasets: tuple[str, ...]
     pictures: bool = False
-    cells: bool = False
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """The names of its settings."""
+        return tuple(inspect.signature(self.run).parameters)
+
+    @property
+    def kept(self) -> bool:
+        """Whether it is made of cells, which ``results`` keeps."""
+        return "results" in self.takes
 
     def __call__(self, **settings: Any) -> Table:
         """Compute it."""
         return self.run(**settings)
-
-
-def _labels(study: LabelStudy, description: str) -> Reproduction:
-    return Reproduction(description, study.datasets, study.run, pictures=True, cells=True)
 
 
 def studies() -> Mapping[str, Reproduction]:
@@ -80,67 +109,24 @@ def studies() -> Mapping[str, Reproduction]:
     'adult-race'
     """
     return {
-        "appendix-d": Reproduction(
-            "a softmax model copied by models of other classes (App. D); takes minutes a seed",
-            appendix_d.DATASETS,
-            appendix_d.run,
-        ),
-        "bigml": Reproduction(
-            "trees at an emulated BigML, through its own client, with prices and times (§5.1); needs filch[bigml]",
-            bigml.DATASETS,
-            bigml.run,
-        ),
-        "binary-lr": Reproduction(
-            "binary logistic regression on every two-class data set (§4.1.1)", binary_lr.DATASETS, binary_lr.run
-        ),
-        "faces": Reproduction(
-            "a face classifier copied, and people's pictures inverted from the copy (§4.1.4); takes minutes",
-            faces.DATASETS,
-            faces.run,
-            pictures=True,
-        ),
-        "figure2": Reproduction(
-            "training rows out of kernel logistic regression (Fig. 2, §4.1.3)", figure2.DATASETS, figure2.run, True
-        ),
-        "figure4": _labels(figure4.STUDY, "binary logistic regression by labels alone (Fig. 4)"),
-        "figure5": _labels(figure5.STUDY, "softmax regression by labels alone (Fig. 5); takes hours"),
-        "figure6": _labels(figure6.STUDY, "RBF support vector machines by labels alone (Fig. 6); takes hours"),
-        "figure7": Reproduction(
-            "a softmax model behind rounding, and behind labels only (Fig. 7, §7); takes an hour",
-            figure7.DATASETS,
-            figure7.run,
-            pictures=True,
-        ),
-        "mlp-labels": _labels(mlp_labels.STUDY, "networks by labels alone (§6); takes many hours"),
-        "networks": Reproduction(
-            "networks of tanh and logistic units on every multiclass data set (§4.1.2); takes minutes a seed",
-            networks.DATASETS,
-            networks.run,
-        ),
-        "rounded-networks": Reproduction(
-            "networks behind rounded probabilities (§7); takes minutes a seed",
-            rounded_networks.DATASETS,
-            rounded_networks.run,
-        ),
-        "rounded-trees": Reproduction(
-            "decision trees with rounded confidences, and by labels alone (Fig. 7's text); takes minutes",
-            rounded_trees.DATASETS,
-            rounded_trees.run,
-        ),
-        "table4": Reproduction(
-            "softmax, one-vs-rest and networks on Adult-Race (Table 4); the first two on all multiclass sets (§4.1.2)",
-            table4.DATASETS,
-            table4.run,
-        ),
-        "table6": Reproduction(
-            "decision trees by path finding, bottom-up and top-down (Table 6); takes minutes",
-            table6.DATASETS,
-            table6.run,
-        ),
-        "table7": Reproduction(
-            "linear models behind bins at an emulated Amazon ML, through boto3 (Table 7); needs filch[amazon]",
-            table7.DATASETS,
-            table7.run,
-            pictures=True,
-        ),
+        "appendix-d": _study(appendix_d, "30 min", "a softmax copied by other classes (App. D)"),
+        "bigml": _study(bigml, "3 min", "an emulated BigML (§5.1); needs its client"),
+        "binary-lr": _study(binary_lr, "10 s", "binary logistic regression (§4.1.1)"),
+        "faces": _study(faces, "30 min", "faces copied, and people seen in them (§4.1.4)", True),
+        "figure2": _study(figure2, "1 hour", "training rows out of kernel models (Fig. 2)", True),
+        "figure4": _study(figure4, "10 min", "labels alone: binary logistic regression (Fig. 4)", True),
+        "figure5": _study(figure5, "hours", "labels alone: softmax regression (Fig. 5)", True),
+        "figure6": _study(figure6, "hours", "labels alone: RBF machines (Fig. 6)", True),
+        "figure7": _study(figure7, "hours", "a softmax behind rounding, and by labels (Fig. 7)", True),
+        "mlp-labels": _study(mlp_labels, "hours", "labels alone: networks (§6)", True),
+        "networks": _study(networks, "10 min", "networks of tanh and logistic units (§4.1.2)"),
+        "rounded-networks": _study(rounded_networks, "1 hour", "networks behind rounding (§7)"),
+        "rounded-trees": _study(rounded_trees, "3 min", "trees behind rounding, and by labels alone (§7)"),
+        "table4": _study(table4, "10 min", "softmax, one-vs-rest, networks (Table 4, §4.1.2)"),
+        "table6": _study(table6, "3 min", "decision trees by path finding (Table 6)"),
+        "table7": _study(table7, "2 min", "an emulated Amazon ML (Table 7); needs boto3", True),
     }
+
+
+def _study(module: ModuleType, time: str, description: str, pictures: bool = False) -> Reproduction:
+    return Reproduction(description, time, module.run, module.DATASETS, pictures)

@@ -59,21 +59,10 @@ def run(
 
     Parameters
     ----------
-    seeds : sequence of int
-        One extraction each.
-    datasets : sequence of str
-        Of `DATASETS`.
+    seeds, datasets, progress
+        See `filch.paper.Reproduction`, errors too.
     settings : sequence of {"bottom-up", "top-down"}
         Complete queries, and incomplete ones whose answers name the features on the path.
-    progress : callable, optional
-        Told of each extraction.
-
-    Raises
-    ------
-    UsageError
-        A tree that is none of these, or BigML's client is not installed.
-    DataError
-        A data set that cannot be found.
     """
     for name in datasets:
         if name not in DATASETS:

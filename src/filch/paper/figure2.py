@@ -73,21 +73,11 @@ def run(
 
     Parameters
     ----------
-    seeds : sequence of int
-        Each stands for a target with representers of its own, and one extraction by each method.
-    datasets : sequence of str
-        Of `DATASETS`. ``digits-all`` has one target, and so many extractions.
-    progress : callable, optional
-        Told of each extraction.
+    seeds, datasets, progress
+        See `filch.paper.Reproduction`, errors too. A seed stands for a target with representers of its own, and one
+        extraction by each method; ``digits-all`` has one target, and so many extractions.
     steps : int
         The most steps of the paper's method.
-
-    Raises
-    ------
-    UsageError
-        A data set that is none of these.
-    DataError
-        A data set that cannot be found.
     """
     unknown = [name for name in datasets if name not in DATASETS]
     if unknown:

@@ -53,7 +53,7 @@ def run(
         See `filch.paper.Reproduction`, errors too.
     decimals : sequence of int
     alphas : sequence of float
-        Queries for each of the c(d + 1) unknowns, ascending.
+        Queries for each of the c(d + 1) unknowns.
     labels : bool
         Whether to show labels only, too.
 
@@ -71,7 +71,7 @@ def run(
 
 def _lines(dataset: str, decimals: Sequence[int], alphas: Sequence[float], labels: bool) -> Iterator[Line]:
     """The lines of one data set."""
-    points = tuple(alphas)
+    points = tuple(sorted(alphas))
     most = math.ceil(max(points) * target(dataset, "softmax").study.n_classes) + 1
     for places in decimals:
         name, rounded = f"{places} decimals", Reveal(decimals=places)

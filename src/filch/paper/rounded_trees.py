@@ -36,19 +36,12 @@ def run(
 
     Parameters
     ----------
-    seeds : sequence of int
-    datasets : sequence of str
-        Of `filch.paper.trees.TREES`.
+    seeds, datasets, progress
+        See `filch.paper.Reproduction`, errors too.
     decimals : sequence of int
         Of confidences and values; top-down, with ``fields``.
     labels : bool, default True
         Whether to try labels alone, bottom-up; of classification trees.
-    progress : callable, optional
-
-    Raises
-    ------
-    UsageError
-        A tree that is none of these.
 
     Examples
     --------

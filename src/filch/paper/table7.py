@@ -92,19 +92,8 @@ def run(seeds: Sequence[int] = SEEDS, datasets: Sequence[str] = DATASETS, progre
 
     Parameters
     ----------
-    seeds : sequence of int
-        One extraction each.
-    datasets : sequence of str
-        Of `DATASETS`.
-    progress : callable, optional
-        Told of each extraction.
-
-    Raises
-    ------
-    UsageError
-        A data set that is none of these, or boto3 is not installed.
-    DataError
-        A data set that cannot be found.
+    seeds, datasets, progress
+        See `filch.paper.Reproduction`, errors too.
     """
     for name in datasets:
         if name not in DATASETS:

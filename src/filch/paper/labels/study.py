@@ -13,7 +13,7 @@ from typing import Any
 from filch.core.answers import Reveal
 from filch.errors import UsageError
 from filch.paper.cells import Cell, Result, Told, run_cells
-from filch.paper.compare import PRINTED, check_datasets, unknowns
+from filch.paper.compare import PRINTED, SEEDS, check_datasets, unknowns
 from filch.paper.gallery import Gallery
 from filch.paper.labels import measure
 from filch.paper.labels.limits import limit
@@ -60,7 +60,7 @@ class LabelStudy:
 
     def run(
         self,
-        seeds: Sequence[int],
+        seeds: Sequence[int] = SEEDS,
         datasets: Sequence[str] | None = None,
         alphas: Sequence[float] = ALPHAS,
         strategies: Sequence[str] | None = None,
@@ -73,27 +73,14 @@ class LabelStudy:
 
         Parameters
         ----------
-        seeds : sequence of int
-        datasets : sequence of str, optional
-            Of the study's.
+        seeds, datasets, results, jobs, progress
+            See `filch.paper.Reproduction`, errors too. A cell is a data set × strategy × seed.
         alphas : sequence of float
             Queries for each unknown.
         strategies : sequence of str, optional
             Of the study's; by default all that can run here.
-        results : path, optional
-            A folder where each cell (data set × strategy × seed) is kept as soon as it is there.
-        jobs : int, default 1
-            Processes.
-        progress : callable, optional
         n_uniform : int, optional
             Fewer uniform rows, for a quick look.
-
-        Raises
-        ------
-        UsageError
-            A data set, a strategy or an α that cannot be right; a strategy that needs what is not installed.
-        DataError
-            A data set that cannot be found, or a folder that cannot be written.
         """
         chosen, left_out = self._chosen(strategies)
         datasets = self.datasets if datasets is None else datasets
