@@ -187,6 +187,8 @@ class Rounded:
             starts = self.belief.weights, np.zeros_like(self.belief.weights)
             solutions = (self.solved(self.belief, start) for start in starts)
             self.solution = next((found for found in solutions if found is not None), None)
+        if fits and self.normalised and self.shape == "ovr":
+            self.plainly()
         if fits or self.exact:
             return True
         if over and self.turned():
@@ -213,6 +215,17 @@ class Rounded:
                 self.shape, self.belief = "ovr", other
                 return True
         return False
+
+    def plainly(self) -> None:
+        """Return to scores that are not rounded one by one, where they fit after all: of few answers some fit neither.
+
+        Their intervals are narrower, so that they are inconsistent where they are wrong.
+        """
+        self.normalised, other = False, self.fresh("ovr")
+        if other is not None and self.take_in(other, self.heard, "ovr"):
+            self.belief = other
+        else:
+            self.normalised = True
 
     def take_in(self, belief: Belief, answers: Answers, link: Link) -> bool:
         """Add answers to a belief; whether it is consistent."""

@@ -2,7 +2,8 @@
 
 Candidates lie between two classes, at ends of the ranges where their margin is least known, and are moved to where
 probabilities lie between two rounded values, so that the answer, whichever it is, halves what is open. Of many
-candidates those are chosen that together cover the most variance.
+candidates those are chosen that together cover the most variance; once there are as many answers as unknowns, they are
+moved to where they decide most labels (`filch.attacks.linear.deciding`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from scipy import linalg
 from scipy.special import expit
 
 from filch.attacks.linear.belief import Belief, logits
+from filch.attacks.linear.deciding import MOST, Deciding
 from filch.attacks.linear.design import Design
 from filch.core.features import Rows
 from filch.core.seeds import child
@@ -27,6 +29,7 @@ _TARGET = 1.0  # margins between −1 and 1 are sought
 _LEAP = 2.5  # standard deviation of a margin beyond which its answer is likely to be 0 or 1
 _NEWTON = 4  # steps onto the thresholds
 _OMIT = 0.2  # of what may be omitted is
+_FINE = 1e-4  # deviation of margins below which hardly a label is in doubt
 _COMMON = 0.005  # resolution: two decimals
 _NODES = np.polynomial.hermite_e.hermegauss(9)
 
@@ -58,7 +61,16 @@ class Telling:
         features, deviation = self._features(candidates)
         # Pivots of a QR decomposition: each the row of which those before it leave most open.
         order = linalg.qr(features.T, mode="r", pivoting=True, check_finite=False)[1][:n]
-        return candidates[order], float(np.median(deviation[order]))
+        rows, known = candidates[order], float(np.median(deviation[order]))
+        if len(asked) >= self.design.size and known > _FINE and self._decides():
+            deciding = Deciding(self.design, self.belief, self.resolution, child(rng, "deciding"))
+            rows = _new(self._on_thresholds(deciding.moved(rows)), asked)
+        return rows, known
+
+    def _decides(self) -> bool:
+        """Whether rows can be moved to where they decide most labels: all probabilities of a softmax are shown."""
+        belief = self.belief
+        return not belief.one_vs_rest and self.shown == belief.classes and belief.size * belief.axes <= MOST
 
     def candidates(self, n: int, rng: np.random.Generator) -> Rows:
         """Rows between two classes, of shape (n, d)."""
