@@ -68,33 +68,42 @@ def train(
     """
     seen, codes = np.unique(labels, return_inverse=True)
     (width, hidden), cut = begin.inner.shape, begin.inner.size
-    every, count = np.arange(len(matrix)), np.float32(1.0 / len(matrix))
+    n = len(matrix)
+    middle = np.append(matrix[:, :-1].mean(axis=0, dtype=np.float64), 0.0)
+    columns = np.ascontiguousarray((matrix - middle.astype(np.float32)).T)  # sums over few classes are quick so
+    places = codes * n + np.arange(n)
 
     def loss(flat: Floats) -> tuple[float, Floats]:
         inner = flat[:cut].reshape(width, hidden).astype(np.float32)
         outer = (stretch * flat[cut:]).reshape(hidden + 1, len(seen)).astype(np.float32)
-        units, slopes = _units(matrix @ inner, activation)
-        scores = units @ outer[:-1] + outer[-1]
-        scores -= scores.max(axis=1, keepdims=True)
-        right = scores[every, codes]
+        units, slopes = _units(inner.T @ columns, activation)
+        scores = outer[:-1].T @ units
+        scores += outer[-1][:, None]
+        scores -= scores.max(axis=0)
+        right = scores.ravel()[places]
         shares = np.exp(scores, out=scores)
-        total = shares.sum(axis=1)
-        value = float(np.log(total).sum() - right.sum()) / len(matrix)
-        shares /= total[:, None]
-        shares[every, codes] -= 1.0
-        shares *= count
-        slopes *= shares @ outer[:-1].T
-        by_inner, by_outer = matrix.T @ slopes, np.vstack([units.T @ shares, shares.sum(axis=0)])
+        total = shares.sum(axis=0)
+        value = float(np.log(total).sum() - right.sum()) / n
+        shares /= total * np.float32(n)
+        shares.ravel()[places] -= np.float32(1.0 / n)
+        slopes *= outer[:-1] @ shares
+        by_inner, by_outer = columns @ slopes.T, np.vstack([units @ shares.T, shares.sum(axis=1)])
         slope = np.concatenate([by_inner.ravel(), stretch * by_outer.ravel()]).astype(np.float64)
         return value + 0.5 * penalty * float(flat @ flat), slope + penalty * flat
 
-    first = np.concatenate([begin.inner.ravel(), begin.outer[:, seen].ravel() / stretch])
+    first = np.concatenate([_moved(begin.inner, middle).ravel(), begin.outer[:, seen].ravel() / stretch])
     options: Any = {"maxiter": steps, "maxfun": 2 * steps, "maxcor": _MEMORY, "ftol": _FLAT, "gtol": 1e-8}
     with threadpool_limits(1):  # small products are quicker so, and their sums round alike on any number of cores
         flat = optimize.minimize(loss, first, (), "L-BFGS-B", jac=True, options=options).x
     outer = begin.outer.copy()
     outer[:, seen] = stretch * flat[cut:].reshape(hidden + 1, len(seen))
-    return Weights(flat[:cut].reshape(width, hidden), outer)
+    return Weights(_moved(flat[:cut].reshape(width, hidden), -middle), outer)
+
+
+def _moved(inner: Floats, middle: Floats) -> Floats:
+    """The same network over rows less their mean: indicators are mostly off, and biases that make up for it cost."""
+    biases = inner[-1] + middle @ inner
+    return np.vstack([inner[:-1], biases])
 
 
 def _units(inputs: Single, activation: Activation) -> tuple[Single, Single]:
