@@ -25,14 +25,16 @@ from filch.core.drive import drive
 from filch.core.models import ExtractedModel
 from filch.core.oracle import ModelOracle
 from filch.evaluate import Evaluation
+from filch.models.perceptron import Activation
 from filch.paper.compare import unknowns
 from filch.paper.networks import DATASETS
-from filch.paper.targets import Kind, target
+from filch.paper.targets import HIDDEN, Kind, target
 
 OUT = Path("out/bench/labels-networks.json")
 ALPHAS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 SMALL = ("iris", "blobs", "5-class")
 STRATEGIES: tuple[Literal["uniform", "adaptive"], ...] = ("uniform", "adaptive")
+KINDS: dict[Kind, Activation] = {"mlp-tanh": "tanh", "mlp-logistic": "logistic", "mlp-relu": "relu"}
 N_UNIFORM = 10_000
 
 
@@ -72,7 +74,7 @@ def curve(
         assert fidelity.r_unif is not None and fidelity.r_test is not None
         return fidelity.r_unif, fidelity.r_test, seconds
 
-    attack = Committee(strategy, stops=tuple(stops))
+    attack = Committee(strategy, hidden=HIDDEN, activation=KINDS[kind], stops=tuple(stops))
     run = drive(oracle, attack, budget=stops[-1], seed=seed, watch=watch, density=1.0)
     points = {point.queries: point.fidelity for point in run.curve}
     assert run.model is not None
@@ -107,7 +109,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=DATASETS, default=DATASETS)
     parser.add_argument("--alphas", nargs="+", type=float, default=ALPHAS)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--kind", choices=("mlp-tanh", "mlp-logistic", "mlp-relu"), default="mlp-tanh")
+    parser.add_argument("--kind", choices=KINDS, default="mlp-tanh")
     parser.add_argument("--quick", action="store_true", help="the small sets, up to α = 5, two seeds")
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()

@@ -55,6 +55,26 @@ def test_networks_of_each_activation(activation):
     assert filch.fidelity(oracle, filch.extract(oracle, attack, budget=800, curve=False).model).r_unif < 0.02
 
 
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_width_and_activation_are_chosen_on_answers_held_back(activation):
+    """Another network than the default is taken for the target that it suits, and errs less often in the end."""
+    rng = np.random.default_rng(0)
+    space = FeatureSpace.box([-1] * 3, [1] * 3)
+    target = MLPClassifier((8,), activation=activation, random_state=0)
+    target.partial_fit(space.sample(9, rng), [0, 1, 2] * 3, classes=[0, 1, 2])
+    target.coefs_ = [4 * rng.normal(size=w.shape) for w in target.coefs_]
+    oracle = ModelOracle(target, space, reveal="labels")
+    attacks = Committee(members=1), Committee(members=1, hidden=20, activation="tanh")
+    chosen, fixed = (
+        [filch.extract(oracle, attack, budget=2_400, seed=seed, curve=False) for seed in range(5)] for attack in attacks
+    )
+    assert len(chosen[0].evidence["tried"]) == 8 and "tried" not in fixed[0].evidence
+    suits = ["20 tanh" in run.evidence["surrogate"] for run in chosen]
+    assert sum(suits) >= 3 if activation == "tanh" else sum(suits) <= 2
+    errors = [[filch.fidelity(oracle, run.model).r_unif for run in runs] for runs in (chosen, fixed)]
+    assert activation == "tanh" or np.median(errors[0]) < 0.8 * np.median(errors[1])
+
+
 @pytest.mark.parametrize("surrogate", [SVC(C=100), DecisionTreeClassifier(), LogisticRegression(C=100)])
 def test_any_scikit_learn_classifier_may_sit_in_the_committee(surrogate):
     run = filch.extract(ORACLE, Committee(surrogate=surrogate), budget=400)

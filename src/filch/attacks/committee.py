@@ -22,6 +22,7 @@ import numpy.typing as npt
 from scipy.stats import beta
 from sklearn.base import is_classifier
 
+from filch.attacks.committees.choose import ACTIVATION, HIDDEN, choose
 from filch.attacks.committees.panel import Bag, Networks, Panel
 from filch.attacks.committees.spread import spread
 from filch.core.answers import Answers
@@ -44,6 +45,7 @@ _SHARES = 0.1, 0.9  # least and largest share of chosen rows that are spread out
 _POOL = 60_000  # rows to choose from, at most, or twice as many as are chosen
 _DOUBT, _TRUST = 0.3, 20  # error before any is seen, and the number of rows that it counts as
 _LEAST = 1e-3  # error below which the choice is widened no more
+_CHOICE, _ENOUGH = 0.5, 50  # share of the budget after which networks are chosen, and answers that it takes
 _SURE = 0.95  # confidence of the bound on the error
 
 
@@ -57,10 +59,12 @@ class Committee:
         Rows that the committee chooses, or random ones for comparison.
     members : int, default 3
         Surrogates in the committee.
-    hidden : int, default 20
-        Hidden units of each network.
-    activation : {"tanh", "logistic", "relu"}, default "tanh"
-        Of the hidden units. A network of tanh units can be any network of as many logistic ones.
+    hidden : int, optional
+        Hidden units of each network. None: 20 at first; once half the budget is answered, 5, 10, 20 and 40 are
+        tried on answers held back, and another width is taken if it errs clearly less often.
+    activation : {"tanh", "logistic", "relu"}, optional
+        Of the hidden units. None: tanh at first, and relu is tried with the widths. A network of tanh units can be any
+        network of as many logistic ones.
     surrogate : classifier, optional
         A scikit-learn classifier instead of networks. Each member learns from a random 80 % of the answers.
     stops : tuple of int, default ()
@@ -86,18 +90,19 @@ class Committee:
 
     strategy: Literal["adaptive", "uniform"] = "adaptive"
     members: int = 3
-    hidden: int = 20
-    activation: Activation = "tanh"
+    hidden: int | None = None
+    activation: Activation | None = None
     surrogate: Any = None
     stops: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.strategy not in ("adaptive", "uniform"):
             raise UsageError('Committee takes strategy="adaptive" or "uniform"')
-        if self.members < 1 or self.hidden < 1 or any(stop < 1 for stop in self.stops):
+        fewest = min(self.members, *self.stops, 1 if self.hidden is None else self.hidden)
+        if fewest < 1:
             raise UsageError("a committee has one member or more, of one hidden unit or more, and stops above 0")
-        if self.activation not in ("tanh", "logistic", "relu"):
-            raise UsageError(f'activation={self.activation!r}: choose "tanh", "logistic" or "relu"')
+        if self.activation not in (None, "tanh", "logistic", "relu"):
+            raise UsageError(f'activation={self.activation!r}: choose "tanh", "logistic" or "relu", or None')
         if self.surrogate is not None and not (hasattr(self.surrogate, "get_params") and is_classifier(self.surrogate)):
             raise UsageError(f"surrogate={self.surrogate!r} is no scikit-learn classifier")
 
@@ -138,11 +143,12 @@ class _Search:
     _errors: Floats = field(init=False)  # on uniform and on spread-out rows, as far as is known
     _leading: tuple[int, int] = field(default=(0, 0), init=False)  # uniform and spread-out rows that lead the round
     _judged: tuple[int, int] = field(default=(0, 0), init=False)  # uniform rows of the last round, and errors on them
+    _tried: dict[str, float] | None = field(default=None, init=False)  # networks' errors on answers held back
 
     def __post_init__(self) -> None:
         rng, attack = child(self.rng, "fit"), self.attack
         self._panel = (
-            Networks(self.spec, attack.members, attack.hidden, attack.activation, rng)
+            Networks(self.spec, attack.members, attack.hidden or HIDDEN, attack.activation or ACTIVATION, rng)
             if attack.surrogate is None
             else Bag(self.spec, attack.members, attack.surrogate, rng)
         )
@@ -159,12 +165,26 @@ class _Search:
         """The rows of each round; their answers must be heard before the next."""
         seen = {row.tobytes() for row in self.heard.rows}
         for number, (begin, end) in enumerate(itertools.pairwise(self._ends(budget))):
-            rng, model = child(self.rng, f"round {number}"), self.model()
+            rng = child(self.rng, f"round {number}")
+            if begin >= _CHOICE * budget:
+                self._choose()
+            model = self.model()
             self._panel.keep()
             rows = self._rows(model, end - begin, seen, rng)
             seen.update(row.tobytes() for row in rows)
             self.phase = f"round {number}" if number else "random"
             yield rows
+
+    def _choose(self) -> None:
+        """Seat networks of the width and activation that do best so far, once."""
+        attack = self.attack
+        open_ = attack.hidden is None or attack.activation is None
+        if self._tried is None and open_ and attack.surrogate is None and len(self.heard) >= _ENOUGH:
+            rng = child(self.rng, "choice")
+            hidden, activation, self._tried = choose(self.spec, self.heard, attack.hidden, attack.activation, rng)
+            if (hidden, activation) != (attack.hidden or HIDDEN, attack.activation or ACTIVATION):
+                rng = child(self.rng, "fit anew")
+                self._panel, self._fitted = Networks(self.spec, attack.members, hidden, activation, rng), None
 
     def _ends(self, budget: int) -> list[int]:
         """The numbers of rows asked at which rounds end, from 0."""
@@ -216,6 +236,8 @@ class _Search:
         if n:
             bound = 1.0 if wrong == n else float(beta.ppf(_SURE, wrong + 1, n - wrong))
             facts |= {"held-back error": wrong / n, "on rows": n, "at most": bound}
+        if self._tried:
+            facts["tried"] = self._tried
         return facts
 
 

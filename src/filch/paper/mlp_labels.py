@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from filch.paper.labels.strategies import knockoff, network_surrogate, ours, retraining
 from filch.paper.labels.study import LabelStudy
+from filch.paper.targets import HIDDEN
 
 STUDY = LabelStudy(
     "mlp-labels",
@@ -15,7 +16,11 @@ STUDY = LabelStudy(
     "k = h(d + 1) + c(h + 1), h = 20.",
     "mlp-tanh",
     ("adult-race", "blobs", "5-class", "iris", "steak", "gss", "digits"),
-    (*ours("committee", stops=True), *retraining(network_surrogate), knockoff(network_surrogate)),
+    (
+        *ours("committee", stops=True, hidden=HIDDEN, activation="tanh"),
+        *retraining(network_surrogate),
+        knockoff(network_surrogate),
+    ),
     n_uniform=10_000,
     least=1e-4,
     printed=(

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from sklearn.ensemble import BaggingClassifier
 
-from filch.attacks.committees.train import Weights, start, train
+from filch.attacks.committees.train import STEPS, Weights, start, train
 from filch.attacks.fitting import Fitter
 from filch.core.answers import Answers
 from filch.core.encoding import OneHot
@@ -51,6 +51,8 @@ class Networks:
         Networks, and hidden units of each.
     activation : {"tanh", "logistic", "relu"}
     rng : Generator
+    steps : int
+        Of training, at most, each time.
     """
 
     spec: OracleSpec
@@ -58,6 +60,7 @@ class Networks:
     hidden: int
     activation: Activation
     rng: np.random.Generator
+    steps: int = STEPS
     _weights: list[Weights] = field(init=False)
     _learned: list[Weights] = field(init=False)
 
@@ -77,7 +80,9 @@ class Networks:
         assert heard.labels is not None and self.spec.classes is not None
         matrix = np.ones((len(heard), OneHot(self.spec.space).width + 1), dtype=np.float32)
         matrix[:, :-1] = OneHot(self.spec.space).encode(heard.rows)
-        self._learned = [train(matrix, heard.labels, begin, self.activation) for begin in self._weights]
+        self._learned = [
+            train(matrix, heard.labels, begin, self.activation, steps=self.steps) for begin in self._weights
+        ]
         inner = np.stack([net.inner for net in self._learned])
         outer = np.stack([net.outer for net in self._learned])
         unseen = np.setdiff1d(np.arange(self.spec.n_classes), heard.labels)

@@ -18,7 +18,7 @@ _MEMORY = 20  # steps that L-BFGS remembers
 _FLAT = 1e-9  # relative gain at which it ends
 _PENALTY = 1e-3  # on each squared weight, halved
 _STRETCH = 18.0  # how much longer outer weights may be for the same penalty
-_STEPS = 300
+STEPS = 150
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ def train(
     *,
     penalty: float = _PENALTY,
     stretch: float = _STRETCH,
-    steps: int = _STEPS,
+    steps: int = STEPS,
 ) -> Weights:
     """Minimise the mean logistic loss and a penalty on the weights, by L-BFGS over all rows.
 
