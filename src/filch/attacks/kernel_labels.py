@@ -40,6 +40,7 @@ _FIRST, _WIDEST = 8, 40  # rows of the first look: two a column, within these bo
 _LOOK = 4_096  # rows after which the search for a second class ends
 _EDGES, _EVERY = 0.5, 4  # share of segments' ends that lie at the ends of ranges, in each fourth round
 _ENDS, _CANDIDATES = 600, 150  # rows between which segments run, and segments to choose from, at least
+_BESIDE = 2_000, 300, 100  # uniform rows; those beside the boundary and others, whose labels are to be told
 _AGAIN = 1.4  # γ is looked at anew at so many times the answers
 _TUNED = 1_000  # answers up to which γ, the noise and columns' scales are looked at
 _WHOLE = 300  # answers up to which all of them are weighed anew after each request
@@ -182,7 +183,11 @@ class _Learner:
             count = max(_CANDIDATES, 3 * wanted)
             rows = zeros(space, lambda rows: best.mean(self.view.encode(rows)), ends[inside], count, rng)
             rows = unseen(rows, self.seen)
-            rows = rows[best.spread(self.view.encode(rows), wanted)] if len(rows) else rows
+            if len(rows):
+                among = self.view.encode(space.sample(_BESIDE[0], rng))
+                order = np.abs(best.mean(among)).argpartition(_BESIDE[1])
+                among = among[order[: _BESIDE[1] + _BESIDE[2]]]
+                rows = rows[best.telling(self.view.encode(rows), wanted, among)]
         if len(rows) < wanted:  # steps and categories leave few rows on a boundary
             asked = self.seen | {row.tobytes() for row in rows}
             rows = np.concatenate([rows, unseen(abroad(space, 2 * wanted, edges, rng), asked)[: wanted - len(rows)]])
@@ -209,7 +214,7 @@ class _Learner:
             if not self.views:
                 grids = [[Posterior.of(kernel, rows, signs) for kernel in grid] for grid in self.kernels()]
                 self.views = [max(grid, key=lambda found: found.evidence) for grid in grids]
-            elif ended or len(rows) < _AGAIN * self.looked:
+            elif len(rows) < _AGAIN * self.looked and (not ended or len(rows) > _TUNED):
                 assert self.best is not None
                 whole = ended or len(rows) <= _WHOLE
                 self.best = self.best.again(rows, signs) if whole else self.best.further(rows, signs)
@@ -230,7 +235,7 @@ class _Learner:
         self.views = [likeliest(found, signs, steps=2) for found in again]
         if _EACH * len(self.spec.space) <= len(rows):
             groups = np.repeat(np.arange(len(self.spec.space)), self.view.widths)
-            self.views = [tuned(found, signs, groups) if found.kernel.degree is None else found for found in self.views]
+            self.views = [tuned(found, signs, groups) for found in self.views]
 
     def kernels(self) -> list[list[Kernel]]:
         """The kernels to begin with: of each degree and in each view of the columns one for each γ of a grid.

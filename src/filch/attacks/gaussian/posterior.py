@@ -20,6 +20,8 @@ _SWEEPS = 20  # at most
 _START, _LEAST, _MOST = 1e-3, 1e-6, 1e8  # precisions of a stand-in: at first, where it says nothing, where it is exact
 _SHARE = 0.7  # of the way to its new stand-ins that a sweep goes, lest all of them overshoot together
 _STILL = 0.01  # deviations by which a mean still moves when the sweeps end
+_NEAR = 0.75  # of the rows that are to be told: those close to the zero
+_FINE = 1 / 3  # of the scores of the rows beside the zero: deviations so much smaller
 _BLOCK = 4_000_000  # kernel values held at once
 
 
@@ -201,19 +203,35 @@ class Posterior:
         wrong: Floats = ndtr(-np.abs(self.mean(rows)) / np.sqrt(np.maximum(variance, 1e-14)))
         return wrong
 
-    def spread(self, rows: Floats, count: int) -> npt.NDArray[np.int64]:
-        """Of rows where the mean is nearly 0, those that vary most, each after the labels of those before it."""
-        shrunk = self.shrinking(rows)
-        left = self.kernel.between(rows, rows) - shrunk.T @ shrunk
-        near = np.exp(-0.5 * self.mean(rows) ** 2 / np.maximum(left.diagonal(), 1e-14))
+    def telling(self, rows: Floats, count: int, among: Floats) -> npt.NDArray[np.int64]:
+        """Of rows where the mean is nearly 0, those whose labels tell most of others: each after those before it.
+
+        A label at the mean's zero takes 2/π of the variance there, and of each other row what goes with it. What counts
+        is how many of ``among``, of shape (m, width), change sides for it; most of them are to lie close to 0.
+        """
+        n, both = len(rows), np.concatenate([rows, among])
+        shrunk = self.shrinking(both)
+        along = self.kernel.between(both, rows) - shrunk.T @ shrunk[:, :n]
+        variance = np.maximum(self.kernel.alone(among) - (shrunk[:, n:] ** 2).sum(axis=0), 1e-14)
+        mean = self.mean(both)
+        near = np.exp(-0.5 * mean[:n] ** 2 / np.maximum(along[:n].diagonal(), 1e-14))
+        apart = np.abs(mean[n:])
+        reach = max(float(np.quantile(apart, _NEAR)), 1e-14)
         chosen: list[int] = []
-        for _ in range(min(count, len(rows))):
-            variance = left.diagonal() * near
-            variance[chosen] = -np.inf
-            best = int(variance.argmax())
+        for _ in range(min(count, n)):
+            own = np.maximum(along[:n].diagonal(), 1e-14)
+            deviation = np.sqrt(variance)
+            # Where the zero is known to less than the rows' distance from it, that distance may be any one.
+            dense = np.exp(-0.5 * mean[n:] ** 2 / variance) / deviation
+            dense[(deviation < _FINE * reach) & (apart <= reach)] = 1.25 / reach
+            open_ = dense / deviation
+            gain = near * (open_ @ along[n:] ** 2) / own
+            gain[chosen] = -np.inf
+            best = int(gain.argmax())
             chosen.append(best)
-            # A label at the mean's zero takes 2/π of the variance there.
-            left -= np.outer(left[best], left[best] * (2 / np.pi / max(float(left[best, best]), 1e-12)))
+            taken = along[:, best] * np.sqrt(2 / np.pi / own[best])
+            variance = np.maximum(variance - taken[n:] ** 2, 1e-14)
+            along -= np.outer(taken, taken[:n])
         return np.array(chosen, dtype=np.int64)
 
     def again(self, rows: Floats, signs: Floats) -> Posterior:
@@ -224,17 +242,28 @@ class Posterior:
         """The posterior of the same labels under another kernel."""
         return Posterior.of(kernel, self.rows, signs, self.sites)
 
-    def slopes(self) -> tuple[Floats, float]:
-        """How the evidence of an RBF kernel grows with the logarithms of each column's scale, and of the bias."""
+    def slopes(self) -> tuple[Floats, float, float]:
+        """How the evidence grows with the logarithms of each column's scale, of all of them together, and of the bias.
+
+        A scale moves γ, and with it, of a polynomial kernel, what the kernel is divided by.
+        """
         kernel, rows = self.kernel, self.rows
         inverse = linalg.lapack.dpotri(self.factor, lower=1)[0]
         inverse += np.tril(inverse, -1).T
         pulls = np.outer(self.weights, self.weights) - self.root[:, None] * inverse * self.root
         bias = 0.5 * kernel.bias * float(pulls.sum())
-        pulls *= kernel.between(rows, rows) - kernel.bias
+        values = kernel.between(rows, rows) - kernel.bias
         scaled = rows if kernel.scale is None else rows * kernel.scale
-        apart = (scaled**2 * pulls.sum(axis=1)[:, None]).sum(axis=0) - ((pulls @ scaled) * scaled).sum(axis=0)
-        return -2.0 * kernel.gamma * apart, bias
+        if kernel.degree is None:
+            pulls *= values
+            apart = (scaled**2 * pulls.sum(axis=1)[:, None]).sum(axis=0) - ((pulls @ scaled) * scaled).sum(axis=0)
+            columns = -2.0 * kernel.gamma * apart
+            return columns, float(columns.sum()), bias
+        typical = kernel.gamma * kernel.typical
+        divided = kernel.degree * typical / (typical + 1.0) * float((pulls * values).sum())
+        pulls *= kernel.degree / kernel.unit * (kernel.gamma * (scaled @ scaled.T) + 1.0) ** (kernel.degree - 1)
+        columns = kernel.gamma * ((pulls @ scaled) * scaled).sum(axis=0)
+        return columns, float(columns.sum()) - divided, bias
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ _NOISE = 1e-6, 1e-4, 1e-3, 1e-2, 0.1, 0.3, 1.0, 3.0  # variances that are tried
 
 
 def tuned(found: Posterior, signs: Floats, groups: npt.NDArray[np.int64], evaluations: int = 12) -> Posterior:
-    """Move γ, the bias and the columns' scales to where labels are likeliest, scales held together by a prior.
+    """Move γ, the bias and the columns' scales to where labels are likeliest, held back by a prior.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def tuned(found: Posterior, signs: Floats, groups: npt.NDArray[np.int64], evalua
     """
     kernel, count = found.kernel, int(groups.max()) + 1
     scale = np.ones(len(groups)) if kernel.scale is None else kernel.scale
-    best, sites = found, found.sites
+    best, sites = (found.evidence, found), found.sites
 
     def value(at: Floats) -> tuple[float, Floats]:
         nonlocal best, sites
@@ -41,17 +41,17 @@ def tuned(found: Posterior, signs: Floats, groups: npt.NDArray[np.int64], evalua
         )
         other = Posterior.of(moved, found.rows, signs, sites)
         sites = other.sites
-        if other.evidence > best.evidence:
-            best = other
-        columns, bias = other.slopes()
+        columns, together, bias = other.slopes()
         each = np.bincount(groups, weights=columns, minlength=count)
         each = each - each.mean() - own / _APART**2
         lifted = np.log(moved.bias)
-        score = other.evidence - 0.5 * float(own @ own) / _APART**2 - 0.5 * float(lifted**2)
-        return -score, -np.array([columns.sum(), bias - lifted, *each])
+        score = other.evidence - 0.5 * float(own @ own) / _APART**2 - 0.5 * float(lifted**2 + at[0] ** 2)
+        if score > best[0]:
+            best = score, other
+        return -score, -np.array([together - at[0], bias - lifted, *each])
 
     optimize.minimize(value, np.zeros(count + 2), jac=True, method="L-BFGS-B", options={"maxfun": evaluations})
-    return best
+    return best[1]
 
 
 def likeliest(found: Posterior, signs: Floats, *, steps: int = 1, ratio: float = 2.0**0.5) -> Posterior:
