@@ -26,6 +26,7 @@ _FLOOR = 1e-13  # of the largest precision: a smaller one would be lost in round
 _CENTRE, _SWEEPS, _SLOW = 20, 12, 40  # steps at most: to a start, of propagation, and of its careful repetition
 _STRIDE = 4.0  # a score moves at most so far in one step
 _LINEAR = 0.3  # deviation of a logit up to which it is taken as linear in the weights
+_FALLS, _LEAST = 0.9, 0.05  # of its last movement, at which the mean still comes to rest; the least share
 _STILL = 0.1  # standard deviations of movement at which the mean rests
 _CHANGE = 0.1  # of the largest precision in one step, likewise
 _CAVITY = 1e-3  # least part of a variance that is attributed to all other bounds
@@ -135,14 +136,17 @@ class Belief:
         """
         if self._vague():
             self._centre(self.fresh)
-        if not self._propagate(_SWEEPS, 1.0):
+        start = self.mean, self.covariance, self.precision.copy(), self.middle.copy(), self.slack.copy(), self.scale
+        self.consistent = self._propagate(_SWEEPS, 1.0)
+        if not self.consistent:  # too far at once
+            self.mean, self.covariance, self.precision, self.middle, self.slack, self.scale = start
+            self.consistent = self._propagate(_SLOW, 0.5)
+        if not self.consistent:
             self.mean = np.zeros_like(self.mean) if rough is None else rough() @ self.basis
             self.scale = max(self.start, float(np.sqrt((self.mean**2).mean())))
             self.precision, self.middle = np.zeros_like(self.low), np.zeros_like(self.low)
             self._centre(np.ones_like(self.fresh))
             self.consistent = self._propagate(_SLOW, 0.5)
-        else:
-            self.consistent = True
         self.fresh = np.zeros_like(self.fresh)
         return self.consistent
 
@@ -194,13 +198,14 @@ class Belief:
         self._solve(*self._logits(), np.ones_like(self.fresh))
 
     def _propagate(self, sweeps: int, share: float) -> bool:
-        """Match moments bound by bound, all at once, until the mean rests; whether it then meets all bounds."""
-        rests = False
-        for sweep in range(sweeps):
+        """Match moments bound by bound, all at once, until the mean rests; whether it then meets all bounds.
+
+        Where the mean does not come to rest, only a share of what is found is taken on, and half the share again.
+        """
+        last = np.inf
+        for _ in range(sweeps):
             active = ~self.slack
-            logit, slopes = self._logits(active)
-            variance = np.einsum("nci,nij,ncj->nc", slopes, self.spread(self.design[active]), slopes)
-            variance = np.maximum(variance, 1e-300)
+            logit, slopes, variance = self._spreads(active)
             precision, middle = self.precision[active], self.middle[active]
             rest = np.maximum(1 / variance - precision, _CAVITY / variance)  # the precision without the bound itself
             about = logit + (logit - middle) * precision / rest
@@ -214,19 +219,33 @@ class Belief:
             weighs = wanted * variance > 1e-9
             self.precision[active] = np.where(weighs, wanted, 0.0)
             self.middle[active] = np.where(weighs, moved / np.where(weighs, wanted, 1.0), 0.0)
-            way = self._solve(logit, slopes, active)
+            way = self._solve(logit, slopes, active, covariance=False)
             if not np.isfinite(way).all():
                 return False
-            self.mean = self.mean + way * min(1.0, _STRIDE / max(self._reach(way), 1e-300))
+            way *= min(np.sqrt(share), _STRIDE / max(self._reach(way), 1e-300))
+            self.mean = self.mean + way
             shift = np.abs(np.einsum("nci,ni->nc", slopes, self.design[active] @ way)) / np.sqrt(variance)
+            furthest = float(shift.max(initial=0.0))
             change = np.abs(wanted - precision).max(initial=0.0) / max(np.abs(wanted).max(initial=0.0), 1e-300)
-            rests = sweep > 0 and bool(shift.max(initial=0.0) < _STILL * share and change < _CHANGE)
-            if rests:
+            if np.isfinite(last) and furthest < _STILL * share and change < _CHANGE:
                 break
+            if furthest > _FALLS * last:
+                share = max(share / 2, _LEAST)
+            last = furthest
         self._rescale()
-        return self._meets(logit, variance, active)
+        return self._meets(self._spreads(active)[2], active)
 
-    def _meets(self, logit: Floats, variance: Floats, active: Flags) -> bool:
+    def _spreads(self, active: Flags) -> tuple[Floats, Floats, Floats]:
+        """Logits at the mean, their slopes, and their variances by just these slopes.
+
+        By the slopes of a step before, a variance could be less than its own bound allows.
+        """
+        logit, slopes = self._logits(active)
+        self._solve(logit, slopes, active)
+        variance = np.einsum("nci,nij,ncj->nc", slopes, self.spread(self.design[active]), slopes)
+        return logit, slopes, np.maximum(variance, 1e-300)
+
+    def _meets(self, variance: Floats, active: Flags) -> bool:
         """Whether the mean meets all bounds to within a few deviations; leaves out those that matter no more."""
         deviation = np.zeros_like(self.low)
         deviation[active] = np.sqrt(variance)
