@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -108,8 +109,13 @@ def make(name: str, **parameters: Any) -> Attack:
     if found is None:
         raise UsageError(f"no attack {name!r}: choose {', '.join(_ATTACKS)}")
     module, kind, _ = found
+    made = getattr(import_module(f"filch.attacks.{module}"), kind)
+    known = [field.name for field in dataclasses.fields(made) if field.init]
+    for parameter in parameters:
+        if parameter not in known:
+            raise UsageError(f"{name} has no parameter {parameter!r}: choose {', '.join(known)}")
     try:
-        attack: Attack = getattr(import_module(f"filch.attacks.{module}"), kind)(**parameters)
+        attack: Attack = made(**parameters)
     except TypeError as error:
         raise UsageError(f"{name}: {error}") from error
     return attack

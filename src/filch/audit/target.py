@@ -10,7 +10,7 @@ import pandas as pd
 from filch.audit.plan import describe_reveal
 from filch.core.features import FeatureSpace, Missing
 from filch.core.oracle import ModelOracle, Oracle
-from filch.errors import UsageError
+from filch.errors import SchemaError, UsageError
 from filch.report.format import Target
 
 
@@ -37,6 +37,7 @@ def local_oracle(model: Any, X: pd.DataFrame | None) -> ModelOracle:
         raise UsageError(f"a {type(model).__name__} has no predict: give a fitted model, or an oracle")
     if X is None:
         raise UsageError("a model needs rows to read its input schema from: pass a DataFrame of its raw columns")
+    _check_columns(model, X)
     missing = _missing(model, X)
     space = FeatureSpace.from_frame(X, missing=missing)
     # A model that was fitted on a plain matrix warns at column names.
@@ -65,6 +66,24 @@ def describe_target(oracle: Oracle, name: str | None) -> Target:
 def _kind(model: Any) -> str:
     kind = type(model).__name__
     return f"{kind} ({type(model[-1]).__name__})" if hasattr(model, "steps") else kind
+
+
+def _check_columns(model: Any, X: pd.DataFrame) -> None:
+    """Name the columns that the table lacks, or has beside those that the model was trained on."""
+    trained = getattr(model, "feature_names_in_", None)
+    if trained is None:
+        return
+    absent, beside = [n for n in trained if n not in X.columns], [n for n in X.columns if n not in trained]
+    if absent:
+        raise SchemaError(f"the table lacks {_named(absent)}, which the model was trained on: add what is missing")
+    if beside:
+        raise SchemaError(
+            f"the model was not trained on {_named(beside)} of the table: name the target column, and leave out others"
+        )
+
+
+def _named(columns: list[Any]) -> str:
+    return ", ".join(repr(str(name)) for name in columns[:5]) + (", …" if len(columns) > 5 else "")
 
 
 def _missing(model: Any, X: pd.DataFrame) -> Missing:

@@ -14,6 +14,7 @@ from filch.audit import Plan, prepare
 from filch.cli import target as options
 from filch.cli.console import bar, complain, err, out
 from filch.core.run import Progress
+from filch.errors import UsageError
 from filch.report import load, render
 from filch.report.format import Report
 from filch.report.terminal import table
@@ -78,6 +79,8 @@ def _audit(
         where, data, column, trust, dialect, reveal, decimals, classes, max_batch, concurrency, rate, timeout,
         header_env, ca_file, authorized_by,
     )  # fmt: skip
+    if fail_under is not None and fail_under < 1:
+        raise UsageError(f"--fail-under is a number of queries, at least 1; got {fail_under}")
     rows = target.table()
     prepared = prepare(
         target.oracle(rows),

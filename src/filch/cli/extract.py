@@ -78,6 +78,8 @@ def _extract(
     _check_journal(journal, resume)
     if save is not None:
         _check_writable(save)
+    if evaluate is not None and evaluate < 0:
+        raise UsageError(f"--evaluate is 0 (measure nothing) or more rows, got {evaluate}")
     chosen = attacks.make(attack, **_parameters(parameter or []))
     target = options.Target(
         where, data, column, trust, dialect, reveal, decimals, classes, max_batch, concurrency, rate, timeout,
@@ -139,6 +141,8 @@ def _parameters(texts: list[str]) -> dict[str, Any]:
 
 def _check_writable(path: Path) -> None:
     """Say that a copy cannot be saved before it is paid for; a trial tells more than permissions do."""
+    if path.is_dir():
+        raise UsageError(f"cannot write {path}: it is a folder; name a file in it, such as {path / 'copy.npz'}")
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
@@ -195,8 +199,8 @@ def _show(run: Run, fidelity: Fidelity | None, saved: Path | None, cost: float |
             value = getattr(fidelity, name)
             if value is not None:
                 high = fidelity.interval(name)[1]  # type: ignore[arg-type]
-                kind = "the table's" if name == "r_test" else "uniform"
-                table.add_row("agreement", f"{1 - value:.4%} of {n:,} {kind} rows (95 %: at least {1 - high:.4%})")
+                whose = f"the table's {n:,} rows" if name == "r_test" else f"{n:,} uniform rows"
+                table.add_row("agreement", f"{1 - value:.4%} of {whose} (95 %: at least {1 - high:.4%})")
     if saved is not None:
         table.add_row("copy", str(saved))
     out.print(table)

@@ -155,6 +155,9 @@ def _progress(study: Reproduction) -> Iterator[Told]:
         with Status("starting", console=err) as status:
             yield lambda step, done=0, of=0: status.update(step)
         return
+    if not err.is_terminal:  # a bar that nobody sees leaves an empty line
+        yield lambda step, done=0, of=0: None
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True) as bars:
         task = bars.add_task("starting", total=None)

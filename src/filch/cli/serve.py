@@ -14,6 +14,7 @@ from filch.cli.console import out
 from filch.core.features import FeatureSpace
 from filch.errors import UsageError
 from filch.files import load_model, load_table
+from filch.services import dialects
 from filch.services.server import serve
 
 
@@ -60,6 +61,8 @@ def _serve(
     if dialect == "bigml":
         _serve_bigml(where, host, port, white_box, credits, price)
         return
+    if dialect not in (*dialects.names(), "amazon-ml"):
+        raise UsageError(f"no dialect {dialect!r}: choose {', '.join(dialects.names())}, bigml or amazon-ml")
     if white_box or credits is not None or price:
         raise UsageError("--white-box, --credits and --price belong to --dialect bigml")
     model = load_model(where, trust=trust)

@@ -87,6 +87,8 @@ class Target:
             The model cannot be loaded, or the API does not answer; see `filch.errors`.
         """
         if not self.remote:
+            if self.dialect != "kserve-v2":
+                raise UsageError("--dialect says how an address is spoken to: leave it out for a model file")
             return self._local(table)
         if self.where.startswith(SCHEME):
             return self._bigml()

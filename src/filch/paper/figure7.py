@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from filch.attacks.logistic import Logistic
 from filch.attacks.retraining import Retraining
 from filch.core.answers import Reveal
+from filch.errors import UsageError
 from filch.paper.compare import OURS, PAPERS, SEEDS, Told, check_datasets
 from filch.paper.curves import Curve, draw
 from filch.paper.equation_solving import EquationSolving
@@ -71,7 +72,9 @@ def run(
 
 def _lines(dataset: str, decimals: Sequence[int], alphas: Sequence[float], labels: bool) -> Iterator[Line]:
     """The lines of one data set."""
-    points = tuple(sorted(alphas))
+    points = tuple(sorted(set(alphas)))
+    if not points or not 0 < points[0] <= points[-1] < 1e4:
+        raise UsageError(f"alphas are numbers above 0 and below 10,000; got {list(alphas)}")
     most = math.ceil(max(points) * target(dataset, "softmax").study.n_classes) + 1
     for places in decimals:
         name, rounded = f"{places} decimals", Reveal(decimals=places)

@@ -83,8 +83,10 @@ def parse_bigml(path: Path) -> Mapping[str, Any]:
     """Read a file of BigML's JSON."""
     try:
         whole = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is no BigML model: {' '.join(str(error).split())[:160]}") from error
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}; check the name") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is no BigML model: it is not JSON ({' '.join(str(error).split())[:120]})") from error
     if not isinstance(whole, dict):
         raise UsageError(f"{path} is no BigML model: a JSON object is wanted")
     return whole
