@@ -197,6 +197,30 @@ def test_render_writes_beside_the_report_and_elsewhere(report: Report, tmp_path:
         render(path, tmp_path / "no" / "such" / "page.html")
 
 
+def renamed(report: Report) -> Report:
+    """The same report with a long name for what is served today, and two seeds."""
+    text = msgspec.json.encode(report).decode().replace('"probabilities"', '"probabilities, 2 decimals"')
+    return msgspec.structs.replace(msgspec.json.decode(text.encode(), type=Report), seeds=(0, 1))
+
+
+def test_a_long_name_is_cut_neither_in_the_chart_nor_in_the_terminal(report: Report) -> None:
+    chart = draw(renamed(report))
+    assert all(len(row) <= 20 for line in chart.lines for row in line.names)
+    assert any(line.names[:2] == ("probabilities,", "2 decimals") for line in chart.lines)
+    rows = sorted(line.label + i * LEADING for line in chart.lines for i in range(len(line.names)))
+    assert all(below - above >= LEADING - 1e-6 for above, below in itertools.pairwise(rows))
+    console = Console(width=80)
+    with console.capture() as shown:
+        console.print(table(renamed(report)))
+    assert "99.9 %" in shown.get() and "price (99 %)" in shown.get()
+    assert all("…" not in line for line in shown.get().splitlines()[1:])
+
+
+def test_of_several_seeds_the_page_says_which_is_drawn(report: Report) -> None:
+    assert "The runs of the first seed" in to_html(renamed(report))
+    assert "The runs of the first seed" not in to_html(report)
+
+
 def test_terminal_table_has_a_row_for_each_reveal(report: Report) -> None:
     console = Console(width=140, record=True, file=None, quiet=True)
     with console.capture() as captured:

@@ -39,6 +39,7 @@ class Line:
     Attributes
     ----------
     names : tuple of str
+        Rows of the label: a name a row, or two where it is long.
     colour : int
         The place of its first reveal.
     path, tail : str
@@ -86,7 +87,7 @@ def draw(report: Report) -> Chart:
         if best:
             shared.setdefault(best, []).append((place, reveal.name))
     ends = [_up(best[-1][1]) for best in shared]
-    heights = _apart(ends, [len(members) for members in shared.values()])
+    heights = _apart(ends, [len(_names(members)) for members in shared.values()])
     lines = [
         _line(best, members, decades, height) for (best, members), height in zip(shared.items(), heights, strict=True)
     ]
@@ -105,13 +106,18 @@ def steps(runs: Iterable[RunRecord]) -> tuple[Step, ...]:
     return tuple(best)
 
 
+def _names(members: Sequence[tuple[int, str]]) -> tuple[str, ...]:
+    """Rows that the margin holds: "probabilities, 2 decimals" is two."""
+    return tuple(row for _, name in members for row in name.replace(", ", ",\n").split("\n"))
+
+
 def _line(best: Sequence[Step], members: Sequence[tuple[int, str]], decades: int, label: float) -> Line:
     dots = [(_across(queries, decades), _up(error)) for queries, error in best]
     path = f"M{dots[0][0]:.1f} {HEIGHT - BOTTOM:.1f}V{dots[0][1]:.1f}"
     path += "".join(f"H{x:.1f}V{y:.1f}" for x, y in dots[1:])
     x, y = dots[-1]
     return Line(
-        names=tuple(name for _, name in members),
+        names=_names(members),
         colour=members[0][0],
         path=path,
         tail=f"M{x:.1f} {y:.1f}H{WIDTH - RIGHT:.1f}",

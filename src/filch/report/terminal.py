@@ -26,7 +26,7 @@ def table(report: Report) -> Table:
         pad_edge=False,
         collapse_padding=True,
     )
-    made.add_column("answers show", no_wrap=True)
+    made.add_column("answers show", min_width=14)  # a long name takes two lines in a narrow terminal
     for fidelity in LEVELS:
         made.add_column(text.level(fidelity), justify="right", no_wrap=True)
     for heading in ("price (99 %)", "time", "closest"):
