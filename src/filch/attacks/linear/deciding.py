@@ -25,7 +25,7 @@ Floats = npt.NDArray[np.float64]
 MOST = 700
 """Unknowns in all up to which this takes seconds rather than minutes."""
 _UNIFORM, _TIES = 8_192, 384  # uniform rows, and those of them that are nearest to a tie
-_STEPS = 30
+_STEPS = 30  # of the search
 _SIGN = 1 / (1 - 2 / np.pi) - 1  # precision, in units of the present one, that the sign of a deviation adds
 _LEAST = 1e-9  # variance of a probability, in units of that of a rounding error
 
@@ -49,7 +49,7 @@ class Deciding:
     resolution: float
     rng: np.random.Generator
 
-    def moved(self, rows: Rows) -> Rows:
+    def moved(self, rows: Rows, steps: int = _STEPS) -> Rows:
         """Rows (n, d) with their continuous columns moved to where the deviations at ties fall furthest."""
         space, view = self.design.space, self.design.view
         columns = np.flatnonzero(~space.categorical & (space.grid == 0.0) & (space.high > space.low))
@@ -66,7 +66,7 @@ class Deciding:
             return float(np.log(value)), (gradient[:, at] / value).reshape(-1)
 
         ends = optimize.Bounds(-1.0, 1.0)
-        options: Any = {"maxiter": _STEPS, "maxfun": 2 * _STEPS}
+        options: Any = {"maxiter": steps, "maxfun": 2 * steps}
         fit = optimize.minimize(flat, matrix[:, at].reshape(-1), (), "L-BFGS-B", jac=True, bounds=ends, options=options)
         moved = rows.copy()
         found = centre + scale * fit.x.reshape(len(rows), -1)

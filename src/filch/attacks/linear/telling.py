@@ -64,7 +64,7 @@ class Telling:
         rows, known = candidates[order], float(np.median(deviation[order]))
         if len(asked) >= self.design.size and known > _FINE and self._decides():
             deciding = Deciding(self.design, self.belief, self.resolution, child(rng, "deciding"))
-            rows = _new(self._on_thresholds(deciding.moved(rows)), asked)
+            rows = _new(self.on_thresholds(deciding.moved(rows)), asked)
         return rows, known
 
     def _decides(self) -> bool:
@@ -80,7 +80,7 @@ class Telling:
         if self.design.omission:
             leave = child(rng, "omit").random(rows.shape) < _OMIT
             rows[leave & self.design.space.categorical] = np.nan
-        return self._on_thresholds(rows) if len(self.belief.design) else rows
+        return self.on_thresholds(rows) if len(self.belief.design) else rows
 
     def _scores(self, rows: Rows) -> Floats:
         return np.asarray(self.design.matrix(rows) @ self.belief.weights)
@@ -172,7 +172,7 @@ class Telling:
 
     # ── between two rounded values ──────────────────────────────────────────────────────────────────────
 
-    def _on_thresholds(self, rows: Rows) -> Rows:
+    def on_thresholds(self, rows: Rows) -> Rows:
         """Move continuous columns, by as little as it takes, so that probabilities lie where rounding changes."""
         space, view, belief = self.design.space, self.design.view, self.belief
         columns = np.flatnonzero(~space.categorical & (space.grid == 0.0) & (space.high > space.low))
