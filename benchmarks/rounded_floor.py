@@ -11,7 +11,7 @@ one-hot inputs):
   choice of rows can reach. "at once": all rows are chosen together, before the first answer;
 - the paper's method, and a fifth of its errors.
 
-Per cent of 200,000 uniform rows, medians over seeds. ``--only`` chooses data sets, ``--seeds`` how many seeds.
+Per cent of 200,000 uniform rows, medians over seeds. ``--only`` and ``--decimals`` choose, ``--seeds`` says how many seeds.
 """
 
 from __future__ import annotations
@@ -175,10 +175,10 @@ def measured(dataset: str, places: int, alpha: float, seeds: Sequence[int]) -> L
     return line | {"a fifth of the paper's": median["paper"] / 5, "filch / paper": median["filch"] / median["paper"]}
 
 
-def lines(datasets: Sequence[str], seeds: Sequence[int]) -> Iterator[Line]:
+def lines(datasets: Sequence[str], decimals: Sequence[int], seeds: Sequence[int]) -> Iterator[Line]:
     """All lines."""
     for dataset in datasets:
-        for places in DECIMALS:
+        for places in decimals:
             for alpha in ALPHAS:
                 yield measured(dataset, places, alpha, seeds)
 
@@ -186,10 +186,11 @@ def lines(datasets: Sequence[str], seeds: Sequence[int]) -> Iterator[Line]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rounded_floor", description=__doc__)
     parser.add_argument("--only", choices=DATASETS, action="append", help="this data set only (may be given again)")
+    parser.add_argument("--decimals", type=int, choices=DECIMALS, action="append", help="these only")
     parser.add_argument("--seeds", type=int, default=5)
     chosen = parser.parse_args()
     start, found, console = time.process_time(), list[Line](), Console(width=160)
-    for line in lines(chosen.only or DATASETS, range(chosen.seeds)):
+    for line in lines(chosen.only or DATASETS, chosen.decimals or DECIMALS, range(chosen.seeds)):
         console.print(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in line.values()))
         found.append(line)
     table = Table(*found[0])
