@@ -11,7 +11,7 @@ one-hot inputs):
   choice of rows can reach. "at once": all rows are chosen together, before the first answer;
 - the paper's method, and a fifth of its errors.
 
-Per cent of 200,000 uniform rows, medians over seeds. ``--only`` and ``--decimals`` choose, ``--seeds`` says how many seeds.
+Per cent of 200,000 uniform rows, medians over seeds. ``--only``, ``--decimals`` and ``--seeds`` narrow it down.
 """
 
 from __future__ import annotations
