@@ -23,6 +23,7 @@ import numpy.typing as npt
 from scipy import stats
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from filch.attacks.committees.spread import indicators
 from filch.attacks.gaussian.choose import abroad, unseen, zeros
 from filch.attacks.gaussian.posterior import Kernel, Posterior
 from filch.attacks.gaussian.tune import likeliest, tuned
@@ -177,6 +178,8 @@ class _Learner:
         """Rows on the boundary of the mean, where it is least known."""
         assert self.best is not None
         space, best = self.spec.space, self.best
+        coded = bool(indicators(space))  # one-hot columns: real rows are no uniform ones
+        edges = _EDGES if coded else edges
         ends = np.concatenate([abroad(space, _ENDS, edges, rng), self.heard.rows[-_ENDS // 4 :]])
         inside = ((ends >= space.low) & (ends <= space.high)).all(axis=1)  # neither NaN nor −1
         with threadpool_limits(1):
@@ -184,7 +187,7 @@ class _Learner:
             rows = zeros(space, lambda rows: best.mean(self.view.encode(rows)), ends[inside], count, rng)
             rows = unseen(rows, self.seen)
             if len(rows):
-                among = self.view.encode(space.sample(_BESIDE[0], rng))
+                among = self.view.encode(abroad(space, _BESIDE[0], edges if coded else 0.0, rng))
                 order = np.abs(best.mean(among)).argpartition(_BESIDE[1])
                 among = among[order[: _BESIDE[1] + _BESIDE[2]]]
                 rows = rows[best.telling(self.view.encode(rows), wanted, among)]
