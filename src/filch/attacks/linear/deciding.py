@@ -67,7 +67,11 @@ class Deciding:
 
         ends = optimize.Bounds(-1.0, 1.0)
         options: Any = {"maxiter": steps, "maxfun": 2 * steps}
-        fit = optimize.minimize(flat, matrix[:, at].reshape(-1), (), "L-BFGS-B", jac=True, bounds=ends, options=options)
+        start = matrix[:, at].reshape(-1)
+        try:
+            fit = optimize.minimize(flat, start, (), "L-BFGS-B", jac=True, bounds=ends, options=options)
+        except linalg.LinAlgError:  # some weights are known so much better than others that digits do not reach
+            return rows
         moved = rows.copy()
         found = centre + scale * fit.x.reshape(len(rows), -1)
         moved[:, columns] = np.clip(found, space.low[columns], space.high[columns])
@@ -90,8 +94,9 @@ class Deciding:
         for a in range(q):
             for b in range(q):
                 blocks[a, :, b] += (matrix.T * told[:, a, b]) @ matrix
-        factor = linalg.cho_factor(total, lower=True, check_finite=False)
-        solved = linalg.cho_solve(factor, self._ties.T, check_finite=False)
+        unit = self._unit[:, None]
+        factor = linalg.cho_factor(total * unit * self._unit, lower=True, check_finite=False)
+        solved = unit * linalg.cho_solve(factor, unit * self._ties.T, check_finite=False)
         deviation = np.sqrt((self._ties.T * solved).sum(axis=0))
         pull = -((solved / (2 * len(deviation) * deviation)) @ solved.T).reshape(q, p, q, p)
         by_told, gradient = np.empty_like(told), np.zeros_like(matrix)
@@ -133,8 +138,14 @@ class Deciding:
         return np.asarray((ways[near][:, :, None] * matrix[near][:, None, :]).reshape(len(near), -1))
 
     @cached_property
+    def _unit(self) -> Floats:
+        """The deviations of the weights (q p), the units in which equations are solved."""
+        return np.asarray(np.sqrt(np.maximum(self.belief.covariance.diagonal(), 1e-300)))
+
+    @cached_property
     def _known(self) -> Floats:
         """The precision of what is known."""
-        root, _ = linalg.cho_factor(self.belief.covariance, lower=True, check_finite=False)
+        unit = self._unit[:, None] * self._unit
+        root, _ = linalg.cho_factor(self.belief.covariance / unit, lower=True, check_finite=False)
         half = linalg.lapack.dpotri(root, lower=1)[0]
-        return np.asarray(np.tril(half) + np.tril(half, -1).T)
+        return np.asarray((np.tril(half) + np.tril(half, -1).T) / unit)
