@@ -7,6 +7,7 @@ import pytest
 import filch
 from filch.attacks.tree_bottom_up import TreeBottomUp
 from filch.attacks.tree_top_down import TreeTopDown
+from filch.attacks.trees import lines
 from filch.attacks.trees.memory import Precision
 from filch.core.features import Categorical, FeatureSpace, Numeric
 from filch.core.oracle import ModelOracle
@@ -263,3 +264,30 @@ def test_real_models_of_bigml(path, attack, shown):
     run = filch.extract(oracle, attack=attack, budget=2_000, curve=False)
     assert run.outcome.value == "verified" and run.model.n_leaves >= tree.n_leaves
     assert filch.fidelity(oracle, run.model).r_unif <= 1e-3
+
+
+@pytest.mark.parametrize("fields", [False, True])
+def test_rows_of_a_line_search_serve_the_leaves_beside_it(monkeypatch, fields):
+    trees = [random_tree(SPACE, 45, np.random.default_rng(seed)) for seed in range(5)]
+    oracles = [TreeOracle(tree, omission=True, fields=fields) for tree in trees]
+    fewer = sum(filch.extract(oracle, attack=TreeTopDown(), budget=20_000).queries for oracle in oracles)
+    monkeypatch.setattr(lines, "_LEAST", np.inf)  # each line by its own rows
+    assert fewer < sum(filch.extract(oracle, attack=TreeTopDown(), budget=20_000).queries for oracle in oracles)
+
+
+def test_a_line_is_searched_by_its_own_rows_where_others_mislead():
+    space = FeatureSpace((Categorical("c", ("a", "b", "d", "e")), Numeric("y", 0, 1), Numeric("x", 0, 1)))
+
+    def pair(threshold):  # both have the same id, and their leaves have
+        return Node(value=7, split=Split(2, threshold), children=[Node(value=1), Node(value=2)])
+
+    hidden = Node(value=5, split=Split.equals(0, 1, 4), children=[pair(0.9), pair(0.3)])
+    below = Node(value=8, split=Split(1, 0.5), children=[hidden, Node(value=3)])
+    root = Node(value=4, split=Split.equals(0, 3, 4), children=[Node(value=9), below])
+    tree = TreeModel.build(space, None, root)
+    rows = space.sample(20_000, np.random.default_rng(0))
+    rows = rows[(np.abs(rows[:, [2]] - [0.3, 0.9]) > EPSILON).all(axis=1) & (np.abs(rows[:, 1] - 0.5) > EPSILON)]
+    for seed in range(5):
+        run = filch.extract(TreeOracle(tree, omission=True, fields=True), attack=TreeTopDown(), budget=2_000, seed=seed)
+        assert run.outcome.value == "verified"
+        assert np.array_equal(run.model.predict(rows), tree.predict(rows))

@@ -35,6 +35,7 @@ BUDGET = 400_000
 EPSILON = 1e-3
 _RATIO = "÷ paper's"
 _BOUNDS = ("÷ bound", "÷ bound, categories")
+_NEEDED = "rows needed"
 
 # 1 − R_test and 1 − R_unif in per cent, and queries: bottom-up, then top-down (which had fields).
 _TABLE6: Mapping[str, tuple[tuple[float, float, int], tuple[float, float, int]]] = MappingProxyType(
@@ -101,6 +102,7 @@ def rows(name: str, setting: Setting, seeds: Sequence[int], progress: Told | Non
     if setting == "top-down, fields":
         for title, most in zip(_BOUNDS, bounds(target.tree), strict=True):
             extra[title] = Spread.of([queries / most for queries in ours[1]])
+        extra[_NEEDED] = Spread.of([needed(target.tree)])
     yield replace(ours[0], extra=extra)
     yield theirs[0]
     if target.recipe.printed and setting != "top-down":
@@ -192,27 +194,49 @@ def measure(
 def bounds(tree: TreeModel, epsilon: float = EPSILON) -> tuple[int, int]:
     """What a tree may cost: ⌈log₂ (range / ε)⌉ + 4 a numeric split, and one a branch.
 
-    In the second number, a split of categories counts one for each category that its column has left there: which of
-    them go where cannot be told without asking each.
+    In the second number, a split of categories counts one for each category that its column has left there, for which
+    of them go where cannot be told without asking each; and a leaf counts the rows that it needs.
     """
     space, most, categories = tree.space, 0, 0
-    left = {0: [set(range(int(size))) for size in space.sizes]}
-    for node, column in enumerate(tree.column.tolist()):  # parents first
+    left = _left(tree)
+    for node, column in enumerate(tree.column.tolist()):
         if column < 0:
             continue
-        children = tree.child[tree.child_start[node] : tree.child_start[node] + tree.n_children[node]].tolist()
-        most += len(children)
+        most += int(tree.n_children[node])
         if space.categorical[column]:
-            categories += max(0, len(left[node][column]) - len(children))
+            categories += max(0, len(left[node][column]) - int(tree.n_children[node]))
         else:
             step = float(space.grid[column]) or epsilon
             most += math.ceil(math.log2(max(2.0, float(space.high[column] - space.low[column]) / step))) + 4
+    return most, most + categories + needed(tree) - tree.n_leaves
+
+
+def needed(tree: TreeModel) -> int:
+    """Rows without which no search can be sure of a tree, thresholds aside.
+
+    A column of categories that is split above a leaf may be split there once more. A row takes one category and
+    reaches one leaf, so a leaf needs as many rows as such a column has categories left, of several the most.
+    """
+    left = _left(tree)
+    rows = 0
+    for leaf in tree.leaves_.tolist():
+        above = tree.on_path[leaf] & tree.space.categorical
+        rows += max((len(left[leaf][column]) for column in np.flatnonzero(above).tolist()), default=1)
+    return rows
+
+
+def _left(tree: TreeModel) -> dict[int, dict[int, set[int]]]:
+    """The categories that reach each node, by column."""
+    columns = np.flatnonzero(tree.space.categorical).tolist()
+    left = {0: {column: set(range(int(tree.space.sizes[column]))) for column in columns}}
+    for node, column in enumerate(tree.column.tolist()):  # parents first
         routes = tree.route[tree.start[node] + 2 : tree.start[node + 1]]
-        for child in children:
-            left[child] = list(left[node])
-            if space.categorical[column]:
+        first = int(tree.child_start[node])
+        for child in tree.child[first : first + int(tree.n_children[node])].tolist():
+            left[child] = dict(left[node])
+            if column in left[node]:
                 left[child][column] = left[node][column] & set(np.flatnonzero(routes == child).tolist())
-    return most, most + categories
+    return left
 
 
 def geometric_means(lines: Sequence[Row]) -> str:

@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -198,3 +200,13 @@ def test_a_single_leaf():
     tree = TreeModel.build(SPACE, ("a", "b"), Node(1, confidence=0.5, distribution=(1, 2)))
     assert tree.predict(SPACE.sample(3, np.random.default_rng(0))).tolist() == ["b"] * 3
     assert tree.n_leaves == 1 and tree.answer(np.full((1, 5), np.nan)).fields.sum() == 0
+
+
+def test_using_a_tree_does_not_change_its_pickle():
+    tree = random_tree(SPACE, 12, np.random.default_rng(0))
+    rows = SPACE.sample(20, np.random.default_rng(1))
+    fresh = pickle.dumps(tree)
+    told = tree.apply(rows)
+    assert tree.on_path.any() and tree.depth.any() and tree.n_children.any()
+    assert pickle.dumps(tree) == fresh
+    assert (pickle.loads(fresh).apply(rows) == told).all()

@@ -16,6 +16,7 @@ from filch.core.attack import Also
 from filch.core.features import FeatureSpace, Rows
 
 Step = Generator[Rows | Also, Answers | None, None]
+_LEAST = 4.0  # precisions in a bracket, below which a line is searched by its own rows
 _NUDGES = (0.4, 0.6, 0.3, 0.7)  # where in a bracket to ask if the middle is refused
 
 
@@ -57,6 +58,9 @@ class Lines:
     asked: dict[bytes, dict[float, int]] = field(init=False, default_factory=dict)
     """What was asked along lines that were searched: ids by place."""
 
+    riders: dict[bytes, dict[float, Rows]] = field(init=False, default_factory=dict)
+    """By line and place: the row asked there instead of the line's own."""
+
     kinds: dict[int, dict[int, int]] = field(init=False)
     """Of each categorical column, a number for each category; two that no split has parted so far have the same."""
 
@@ -93,22 +97,37 @@ class Lines:
         count = int(np.abs(share - share[-1] / 2).argmin()) + 1
         return order[: min(count, len(order) - 1)]
 
-    def _locate(self, region: Region, pair: Pair) -> Generator[Rows | Also, Answers | None, Cut]:
-        """The split between the rows of a pair that differs in one column; the pair is moved beside it."""
+    def _locate(self, region: Region, pair: Pair, rides: bool = False) -> Generator[Rows | Also, Answers | None, Cut]:
+        """The split between the rows of a pair that differs in one column; the pair is moved beside it.
+
+        If it ``rides``, the first rows take categories that no row on their side had, and so serve there, too.
+        """
         (column,) = pair.columns.tolist()
         if column in region.open:
             return (yield from self._groups(region, pair, column))
         line = pair.x.copy()
         line[column] = np.nan
-        known = self.asked.setdefault(line.tobytes() + bytes([column % 256]), {})
-        yield from self._resume(region, pair, column, known)
+        name = line.tobytes() + bytes([column % 256])
+        known = self.asked.setdefault(name, {})
+        ends, riders = (pair.x, pair.y, pair.b), self.riders.setdefault(name, {})
+        yield from self._resume(region, pair, column, known, bool(riders))
+        ridden = np.array([riders[place] for place in known if place in riders]).reshape(-1, len(line))
+        yield from self._ask(region, ridden[region.inside(ridden)])
         while True:
             place = self._between(column, float(pair.x[column]), float(pair.y[column]))
             if place is None:
+                if riders and (yield from self._misread(region, pair, ends)):
+                    rides = False
+                    known.clear()
+                    riders.clear()
+                    continue
                 break
             middle = pair.x.copy()
             middle[column] = place
-            (found,) = (yield from self._ask(region, middle)).tolist()
+            if rides:
+                found = yield from self._ride(region, pair, middle, column, riders)
+            else:
+                (found,) = (yield from self._ask(region, middle)).tolist()
             if found == REFUSED:
                 found = yield from self._nudge(region, pair, middle, column)
                 if found == REFUSED:
@@ -123,7 +142,38 @@ class Lines:
         self.rounds.learn(column, low, high)
         return Cut(column, low, high)
 
-    def _resume(self, region: Region, pair: Pair, column: int, known: dict[float, int]) -> Step:
+    def _ride(
+        self, region: Region, pair: Pair, middle: Rows, column: int, riders: dict[float, Rows]
+    ) -> Generator[Rows | Also, Answers | None, int]:
+        """The id at a place of a line, from a row of other categories, if that is one of the pair's ids."""
+        place, rider = float(middle[column]), middle.copy()
+        if place in riders and region.inside(riders[place][None])[0]:
+            rider = riders[place]
+        elif abs(float(pair.y[column] - pair.x[column])) > _LEAST * self.epsilon[column]:
+            for other in region.categories():
+                rider[other] = _rarest(region, pair, other, column)
+        if rider.tobytes() != middle.tobytes():
+            riders[place] = rider  # before it is asked: a search of this line beside this one asks the same
+        (found,) = (yield from self._ask(region, rider)).tolist()
+        if found not in (pair.a, pair.b):
+            (found,) = (yield from self._ask(region, middle)).tolist()
+        return int(found)
+
+    def _misread(
+        self, region: Region, pair: Pair, ends: tuple[Rows, Rows, int]
+    ) -> Generator[Rows | Also, Answers | None, bool]:
+        """Whether a bracket's own rows are told otherwise than those that rode on its line; the pair is reset then."""
+        told = (yield from self._ask(region, np.array([pair.x, pair.y]))).tolist()
+        if REFUSED in told or (told[0] == pair.a and told[1] != pair.a):
+            pair.b = pair.b if REFUSED in told else told[1]
+            return False
+        if told[0] != pair.a:  # the split lies before the bracket
+            pair.x, pair.y, pair.b = ends[0], pair.x, told[0]
+        else:
+            pair.x, (pair.y, pair.b) = pair.y, ends[1:]
+        return True
+
+    def _resume(self, region: Region, pair: Pair, column: int, known: dict[float, int], rides: bool) -> Step:
         """Narrow a pair to what is known along its line, if that was searched before."""
         x, y = float(pair.x[column]), float(pair.y[column])
         moved = False
@@ -135,7 +185,7 @@ class Lines:
                 pair.y, pair.b = row, known[place]
                 break
             pair.x = row
-        if moved:
+        if moved and not rides:
             yield from self._ask(region, np.array([pair.x, pair.y]))  # nothing new: the region takes note of them
 
     def _between(self, column: int, x: float, y: float) -> float | None:
@@ -249,3 +299,14 @@ class Lines:
         if REFUSED in (a, b):
             return b, b
         return a, b
+
+
+def _rarest(region: Region, pair: Pair, other: int, column: int) -> float:
+    """The category that rows on the fewest sides of a bracket had; the pair's own if both sides had all."""
+    values = [float(code) for code in region.open[other]]
+    rows = np.array([*region.rows, pair.x, pair.y])
+    x, y = float(pair.x[column]), float(pair.y[column])
+    sign = 1.0 if x < y else -1.0
+    sides = [rows[sign * (rows[:, column] - x) <= 0, other], rows[sign * (rows[:, column] - y) >= 0, other]]
+    lacking = [sum(value not in side for side in sides) for value in values]
+    return values[int(np.argmax(lacking))] if any(lacking) else float(pair.x[other])

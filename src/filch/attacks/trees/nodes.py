@@ -88,7 +88,7 @@ class Nodes(Lines):
             yield Also(self.ahead(below, pair))
 
     def _line(self, region: Region, pair: Pair) -> Step:
-        yield from self._locate(region, Pair(pair.x, pair.y, pair.a, pair.b))
+        yield from self._locate(region, Pair(pair.x, pair.y, pair.a, pair.b), rides=True)
 
     def _passes(self, region: Region, above: int) -> Step:
         """Note if the row that lacked the feature given last was answered from below its split.

@@ -139,6 +139,10 @@ class Region:
             free[column] = self.given[column] and len(codes) > 1
         return np.flatnonzero(free)
 
+    def categories(self) -> list[int]:
+        """Those of them that are categorical."""
+        return [column for column in self.varying().tolist() if column in self.open]
+
     @property
     def column(self) -> int:
         """The column of the cut."""
@@ -179,13 +183,22 @@ class Region:
         if len(self.rows) > _KEPT:
             del self.rows[:-_KEPT], self.ids[:-_KEPT]
 
-    def uncovered(self) -> Rows:
-        """The fewest rows that, with those at hand, take both ends of every range and every category.
+    def along(self, corner: Rows, column: int) -> tuple[Rows, Rows]:
+        """The rows at hand that were told what rows on the line through a corner were told, and those that were not."""
+        rows, ids = np.array(self.rows).reshape(len(self.rows), len(self.low)), np.array(self.ids, dtype=np.int64)
+        apart = (rows != corner) & ~(np.isnan(rows) & np.isnan(corner))
+        apart[:, column] = False
+        like = np.isin(ids, ids[~apart.any(axis=1)])
+        return rows[like], rows[~like]
+
+    def uncovered(self, more: Rows | None = None) -> Rows:
+        """The fewest rows that, with those at hand and ``more``, take both ends of every range and every category.
 
         If all of these rows have the id of one leaf, no split is left in the box: a first split on any feature would
         part two of them.
         """
         at_hand = np.array(self.rows).reshape(len(self.rows), len(self.low))
+        at_hand = at_hand if more is None else np.concatenate([at_hand, more])
         wanted: dict[int, list[float]] = {}
         for column in self.varying().tolist():
             codes = self.open.get(column)

@@ -88,25 +88,35 @@ class Solver(Nodes):
             return False
         region.node = region.ids[0]
         column = yield from self._next_column(region)
-        rows = region.uncovered()
-        if column is None or not len(rows):
-            region.node = None if column is None else region.node
-            return column is not None
+        if column is None:
+            region.node = None
+            return False
         below, corner = region.give(column), region.corner(0)
+        if column not in region.open and region.categories():
+            yield from self._beneath(below, column)
+        line, short = below.along(corner, column)
+        rows = region.uncovered(line)
         values = region.open.get(column, (float(region.low[column]), float(region.high[column])))
         ends = np.array([corner] * len(values))
         ends[:, column] = values
         place = np.arange(len(rows)) % len(values)
         rows[:, column] = np.array(values)[place]
-        ids = yield from self._ask(below, np.concatenate([ends, rows]))
-        odd = ids[len(values) :] != ids[place]
-        short = rows[odd]
+        if len(rows):
+            ids = yield from self._ask(below, np.concatenate([ends, rows]))
+            short = np.concatenate([rows[ids[len(values) :] != ids[place]], short])
         short[:, column] = np.nan
         told = yield from self._ask(region, short)
         if (told == region.node).all():
             return True
         region.node, region.below = None, None
         return False
+
+    def _beneath(self, below: Region, column: int) -> Step:
+        """Search the line along which a node splits; its rows show how far the node answers, too."""
+        pair = yield from self._across(below, column, below.corner(0))
+        if pair is not None:
+            yield Also(self.ahead(below, pair))
+            yield from self._locate(below, pair, rides=True)
 
     def _difference(self, region: Region) -> Generator[Rows | Also, Answers | None, Pair | None]:
         """Two rows of the region with different ids; None, and its node is known, if there seem to be none."""
@@ -174,7 +184,7 @@ class Solver(Nodes):
     def _root(self, region: Region, pair: Pair) -> Generator[Rows | Also, Answers | None, Cut]:
         """The first split of a region whose column is known: of several on it, one that parts both corners."""
         ends = pair.a, pair.b
-        cut = yield from self._locate(region, pair)
+        cut = yield from self._locate(region, pair, rides=self.partial)
         column, several = cut.column, ends != (pair.a, pair.b)
         here, there = region.corner(0), region.corner(1)
         if pair.x[np.arange(len(here)) != column].tolist() == there[np.arange(len(here)) != column].tolist():

@@ -110,6 +110,10 @@ class TreeModel:
         for name in _ARRAYS:
             getattr(self, name).flags.writeable = False
 
+    def __getstate__(self) -> dict[str, object]:
+        """Leave the cached properties out, so that use changes neither a pickle nor a model's fingerprint."""
+        return {own.name: getattr(self, own.name) for own in fields(self)}
+
     @classmethod
     def build(
         cls, space: FeatureSpace, classes: tuple[Any, ...] | None, root: Node, strategy: Strategy = "last"
