@@ -82,11 +82,11 @@ def angle(run, plane):
 
 @pytest.mark.parametrize(("per", "most"), [(7, 1e-2), (11, 1e-3)])
 def test_few_queries_a_parameter_are_enough(per, most):
-    assert np.median(errors(lambda seed: labels_of(target(box(20), seed)), per)) <= most
+    assert np.median(errors(lambda seed: labels_of(target(box(10), seed)), per)) <= most
 
 
 def test_one_hot_rows_cost_at_most_a_third_more():
-    assert np.median(errors(lambda seed: labels_of(target(hot(6), seed)), 7 * 1.3)) <= 1e-2
+    assert np.median(errors(lambda seed: labels_of(target(hot(4), seed)), 7 * 1.3)) <= 1e-2
 
 
 def test_flipped_labels_cost_more_queries_and_no_more():
@@ -112,8 +112,8 @@ def test_a_share_of_flips_is_found_out():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_nine_digits(seed):
-    plane = target(box(10), seed)
-    run = filch.extract(labels_of(plane), attack=Halfspace(precision=1e-9), budget=45 * 11, seed=seed)
+    plane = target(box(6), seed)
+    run = filch.extract(labels_of(plane), attack=Halfspace(precision=1e-9), budget=45 * 7, seed=seed)
     assert run.outcome == "verified", run.reason
     assert angle(run, plane) <= 3e-9  # the expected angle is 1e-9
 
@@ -128,12 +128,12 @@ def test_integers_categories_and_columns_that_cannot_move(seed):
 
 def test_batches_take_fewer_requests_and_a_few_queries_more():
     def oracle(seed):
-        return labels_of(target(box(10), seed))
+        return labels_of(target(box(6), seed))
 
     single, batched = errors(oracle, 9), errors(oracle, 9 * 1.3, batch=5)
     assert np.median(batched) <= 1.5 * np.median(single)
-    run = filch.extract(oracle(0), attack=Halfspace(batch=5, check=0), budget=200)
-    assert run.requests == 40
+    run = filch.extract(oracle(0), attack=Halfspace(batch=5, check=0), budget=100)
+    assert run.requests == 20
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -188,7 +188,7 @@ def test_known_rows_save_queries():
 
 
 def test_the_contract_is_kept():
-    check_attack(Halfspace(precision=1e-3), labels_of(target(box(3), 0)), budget=60)
+    check_attack(Halfspace(precision=1e-3), labels_of(target(box(3), 0)), budget=30)
 
 
 def test_labels_weighed_anew_do_not_depend_on_their_order():
@@ -328,7 +328,7 @@ def test_refused_rows_are_asked_elsewhere():
 
 @pytest.mark.parametrize("attack", [Halfspace(precision=1e-3, batch=8), Halfspace(precision=1e-2, flips=0.05)])
 def test_the_contract_is_kept_in_batches_and_with_flips(attack):
-    check_attack(attack, labels_of(target(mixed(), 0)), budget=60)
+    check_attack(attack, labels_of(target(mixed(), 0)), budget=25)
 
 
 # ── polynomial kernels ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -346,7 +346,7 @@ def curved(d, degree, seed, coef0=1.0):
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(("degree", "coef0"), [(2, 1.0), (2, 0.0), (3, 1.0)])
 def test_polynomial_kernels_are_halved_in_the_space_of_monomials(degree, coef0, seed):
-    oracle = curved(4, degree, seed, coef0)
+    oracle = curved(4 if degree == 2 else 3, degree, seed, coef0)
     run = filch.extract(oracle, attack=Halfspace(degree=degree, precision=1e-3), budget=2_000, seed=seed)
     assert run.outcome == "verified", run.reason
     assert f"degree {degree}" in run.reason
