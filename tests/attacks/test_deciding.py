@@ -54,6 +54,24 @@ def test_only_continuous_columns_move_and_within_their_ranges(seed):
     assert after < before
 
 
+@pytest.mark.parametrize("known", [1e-12, 1e-24])
+def test_weights_known_to_very_different_digits(known):
+    design, rng = Design(BOX), np.random.default_rng(0)
+    belief = heard(design, 3, 0, 30)
+    scale = np.where(np.arange(len(belief.covariance)) % 2, 1.0, known)
+    belief.covariance = belief.covariance * np.sqrt(scale[:, None] * scale)
+    moved = Deciding(design, belief, 0.005, rng).moved(BOX.sample(6, rng))
+    assert ((moved >= BOX.low) & (moved <= BOX.high)).all()
+
+
+def test_where_digits_do_not_reach_rows_stay_where_they_are():
+    design, rng = Design(BOX), np.random.default_rng(0)
+    belief = heard(design, 3, 0, 30)
+    belief.covariance = np.ones_like(belief.covariance)
+    rows = BOX.sample(6, rng)
+    assert (Deciding(design, belief, 0.005, rng).moved(rows) == rows).all()
+
+
 def test_fewer_labels_are_wrong_than_after_rows_that_cover_most_variance(monkeypatch):
     """In two of five classes nothing is decided: rows that tell of all classes alike are too good for them."""
     rng = np.random.default_rng(7)

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from scipy import integrate, stats
 from sklearn.compose import make_column_transformer
-from sklearn.datasets import make_circles, make_moons
+from sklearn.datasets import load_iris, make_circles, make_moons
 from sklearn.dummy import DummyClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from sklearn.svm import SVC
+from sklearn.svm import SVC, SVR
 from sklearn.tree import DecisionTreeClassifier
 
 import filch
@@ -234,6 +234,41 @@ def test_a_space_of_few_rows_is_asked_in_full() -> None:
     assert (run.model.predict(frame) == oracle.model.predict(frame)).all()
 
 
+@pytest.mark.parametrize("shape", ["iris", "rings"])
+def test_three_classes(shape, tmp_path) -> None:
+    """Iris is a pair of boundaries; the middle one of three rings has two, and its classes' names are no numbers."""
+    if shape == "iris":
+        X, y = load_iris(return_X_y=True)
+    else:
+        X = np.random.default_rng(0).uniform(-1, 1, (600, 2))
+        y = np.array(["in", "between", "out"])[(np.hypot(*X.T) // 0.4).astype(int).clip(0, 2)]
+    oracle = svm(X, y)
+    runs = [filch.extract(oracle, KernelLabels(goal=0), budget=150, seed=seed) for seed in range(3)]
+    found = [filch.fidelity(oracle, run.model, X_test=X).r_unif for run in runs]
+    theirs = filch.extract(oracle, Retraining(surrogate=SVC(C=1e5)), budget=150)
+    assert np.median(found) <= 0.015
+    assert np.median(found) < filch.fidelity(oracle, theirs.model).r_unif
+    assert set(runs[0].model.predict(X)) == set(y)
+    again = load(runs[0].model.save(tmp_path / "copy"))
+    assert again.predict(X).tolist() == runs[0].model.predict(X).tolist()
+    assert {run.outcome.value for run in runs} == {"approximate"} and runs[0].evidence["expected error"] < 0.05
+
+
+def test_of_three_classes_one_is_all_that_is_met() -> None:
+    X, _ = MOONS
+    y = np.array(["a", "b", "c"])[np.arange(500) % 3]
+    oracle = labels(DummyClassifier(strategy="constant", constant="b").fit(X, y), X)
+    run = filch.extract(oracle, KernelLabels(), budget=60)
+    assert run.outcome == "approximate" and "answers are 'b'" in run.reason
+    assert set(run.model.predict(X)) == {"b"}
+
+
+def test_the_goal_of_three_classes_ends_it() -> None:
+    X, y = load_iris(return_X_y=True)
+    run = filch.extract(svm(X, y), KernelLabels(goal=0.02), budget=2_000)
+    assert run.queries < 300 and run.evidence["expected error"] <= 0.02
+
+
 # ── what goes wrong ─────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -277,9 +312,10 @@ def test_flipped_labels_are_put_down_to_noise() -> None:
 
 def test_it_says_why_it_cannot_run() -> None:
     X, y = MOONS
-    three = labels(SVC().fit(X, np.arange(500) % 3), X)
-    with pytest.raises(CannotRun, match="two classes: try"):
-        filch.extract(three, KernelLabels(), budget=10)
+    value = ModelOracle(SVR().fit(X, y), FeatureSpace.box(X.min(axis=0), X.max(axis=0)), reveal="value")
+    with pytest.raises(CannotRun):
+        filch.extract(value, KernelLabels(), budget=10)
+    assert "two or more classes" in str(KernelLabels().needs(value.spec))
     point = ModelOracle(SVC().fit(X, y), FeatureSpace.box([0, 0], [0, 0]), reveal="labels")
     with pytest.raises(CannotRun, match="no feature varies"):
         filch.extract(point, KernelLabels(), budget=10)
@@ -293,3 +329,4 @@ def test_parameters_are_checked(wrong) -> None:
 
 def test_contract() -> None:
     check_attack(KernelLabels(), svm(*MOONS), budget=60)
+    check_attack(KernelLabels(), svm(*load_iris(return_X_y=True)), budget=30)

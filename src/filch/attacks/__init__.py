@@ -26,7 +26,7 @@ _ATTACKS: Mapping[str, tuple[str, str, str]] = {
     "kernel-labels": (
         "kernel_labels",
         "KernelLabels",
-        "binary kernel machines (RBF, polynomial) from labels alone: rows that halve what they leave open",
+        "kernel machines (RBF, polynomial) from labels alone: rows that halve what they leave open",
     ),
     "kernel-logistic": ("kernel_logistic", "KernelLogistic", "RBF kernel logistic regression, and its training rows"),
     "kernel-sgd": (

@@ -1,10 +1,10 @@
-"""Binary kernel machines from labels alone, by halving what they leave open [Tramèr16, §6].
+"""Kernel machines from labels alone, by halving what they leave open [Tramèr16, §6].
 
 An SVM's label is the sign of a sum of kernels, RBF or polynomial. Many such sums are likely at first, as a Gaussian
 process tells; each label cuts some of them away (`filch.attacks.gaussian.posterior`). Rows are asked where the mean of
 what is left is 0 and its variance is greatest, so that a label tells nearly one bit; the kernel, γ, the columns' scales
 and the noise of labels are what makes the answers likeliest. The copy is the mean, which is a sum of kernels, too, at
-the rows that were asked.
+the rows that were asked. Of more than two classes each has a score of its own, against the rest, of one kernel.
 
 Queries: the whole budget, or until the posterior expects no more than ``goal`` of uniform rows to be labelled
 otherwise, at most ``most``. Requests: each asks ``share`` as many rows as all before it. ``check`` further uniform rows
@@ -21,11 +21,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
+from scipy.special import ndtr
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from filch.attacks.committees.spread import indicators
 from filch.attacks.gaussian.choose import abroad, unseen, zeros
-from filch.attacks.gaussian.posterior import Kernel, Posterior
-from filch.attacks.gaussian.tune import likeliest, tuned
+from filch.attacks.gaussian.posterior import NONE, Posterior
+from filch.attacks.gaussian.tune import likeliest, starts, tuned
 from filch.core.answers import Answers
 from filch.core.attack import Ask, Finding, Outcome, Steps, overheard
 from filch.core.encoding import OneHot
@@ -46,7 +48,6 @@ _TUNED = 1_000  # answers up to which γ, the noise and columns' scales are look
 _WHOLE = 300  # answers up to which all of them are weighed anew after each request
 _EACH = 8  # answers for each column, below which they have one scale
 _DEGREES: Mapping[str, int | None] = MappingProxyType({"rbf": None, "poly2": 2, "poly3": 3})
-_GRID = 2.0 ** np.arange(-5, 4)  # of γ, in units of one over the mean squared distance
 _HOPELESS = 10.0  # how much less evidence gives a view up
 _EXPECT = 1_000  # uniform rows on which the posterior tells what it expects
 _SURPRISE = 1e-3  # chance below which the held-back answers contradict that
@@ -55,7 +56,7 @@ _SURE = 0.95
 
 @dataclass(frozen=True)
 class KernelLabels:
-    """Extract a binary kernel machine from labels, with a Gaussian process that chooses its rows.
+    """Extract a kernel machine from labels, with a Gaussian process that chooses its rows.
 
     Parameters
     ----------
@@ -101,9 +102,9 @@ class KernelLabels:
             raise UsageError("KernelLabels takes 0 ≤ goal < 0.5, 0 < share ≤ 1, most ≥ 1 and check ≥ 0")
 
     def needs(self, spec: OracleSpec) -> str | None:
-        """Two classes, and a feature that varies."""
-        if spec.n_classes != 2:
-            return 'the target has not exactly two classes: try "retraining" with an SVC as surrogate'
+        """Two classes or more, and a feature that varies."""
+        if spec.n_classes < 2:
+            return "the target is no classifier with two or more classes"
         return None if (spec.space.high > spec.space.low).any() else "no feature varies: widen the ranges"
 
     def steps(self, spec: OracleSpec, rng: np.random.Generator, *, budget: int, known: Answers) -> Steps:
@@ -134,6 +135,10 @@ class _Learner:
     views: list[Posterior] = field(default_factory=list)
     """Of each kernel that may still be the target's, the likeliest first."""
     best: Posterior | None = None
+    """Of class ``lead`` against the rest; of two classes, of the second one."""
+    rest: dict[int, Posterior] = field(default_factory=dict)
+    """Of each other class against the rest, where there are more than two; of the same kernel."""
+    lead: int = 1
     looked: int = 0
     """Answers when γ was last looked at."""
 
@@ -167,27 +172,36 @@ class _Learner:
                 break
             wanted = min(max(1, round(self.attack.share * len(self.heard))), left - asked)
             turn += 1
-            rows = self.next(wanted, 0.0 if turn % _EVERY else _EDGES, own)
+            rows = self.next(wanted, 0.0 if turn % _EVERY else _EDGES, own, turn)
             if not len(rows):
                 break  # every row of the space was asked
             yield Ask(rows, "halving", snapshot=self.model)
             asked += len(rows)
 
-    def next(self, wanted: int, edges: float, rng: np.random.Generator) -> Rows:
-        """Rows on the boundary of the mean, where it is least known."""
+    def next(self, wanted: int, edges: float, rng: np.random.Generator, turn: int) -> Rows:
+        """Rows on the boundary of the mean whose labels tell most; of more than two classes, around each in turn."""
         assert self.best is not None
-        space, best = self.spec.space, self.best
+        space, fits = self.spec.space, self.fits
+        own = turn % len(fits)
+        best = fits[own]
+
+        def score(rows: Rows) -> Floats:
+            scores = np.array([fit.mean(self.view.encode(rows)) for fit in fits])
+            rest = np.delete(scores, own, axis=0)
+            return np.asarray(scores[own] - rest.max(axis=0) if len(rest) else scores[own])
+
+        coded = bool(indicators(space))  # one-hot columns: real rows are no uniform ones
+        edges = _EDGES if coded else edges
         ends = np.concatenate([abroad(space, _ENDS, edges, rng), self.heard.rows[-_ENDS // 4 :]])
         inside = ((ends >= space.low) & (ends <= space.high)).all(axis=1)  # neither NaN nor −1
         with threadpool_limits(1):
             count = max(_CANDIDATES, 3 * wanted)
-            rows = zeros(space, lambda rows: best.mean(self.view.encode(rows)), ends[inside], count, rng)
+            rows = zeros(space, score, ends[inside], count, rng)
             rows = unseen(rows, self.seen)
             if len(rows):
-                among = self.view.encode(space.sample(_BESIDE[0], rng))
-                order = np.abs(best.mean(among)).argpartition(_BESIDE[1])
-                among = among[order[: _BESIDE[1] + _BESIDE[2]]]
-                rows = rows[best.telling(self.view.encode(rows), wanted, among)]
+                among = abroad(space, _BESIDE[0], edges if coded else 0.0, rng)
+                among = among[np.abs(score(among)).argpartition(_BESIDE[1])[: _BESIDE[1] + _BESIDE[2]]]
+                rows = rows[best.telling(self.view.encode(rows), wanted, self.view.encode(among))]
         if len(rows) < wanted:  # steps and categories leave few rows on a boundary
             asked = self.seen | {row.tobytes() for row in rows}
             rows = np.concatenate([rows, unseen(abroad(space, 2 * wanted, edges, rng), asked)[: wanted - len(rows)]])
@@ -197,34 +211,58 @@ class _Learner:
 
     @property
     def both(self) -> bool:
-        """Whether answers of both classes were heard."""
-        return len(self.heard) > 0 and len(np.unique(self.signs)) == 2
+        """Whether answers of two classes were heard."""
+        return self.heard.labels is not None and len(np.unique(self.heard.labels)) > 1
+
+    def signs(self, of: int) -> Floats:
+        """+1 for the labels of a class, −1 for others."""
+        assert self.heard.labels is not None
+        return np.where(self.heard.labels == of, 1.0, -1.0)
 
     @property
-    def signs(self) -> Floats:
-        assert self.heard.labels is not None
-        return np.where(self.heard.labels == 1, 1.0, -1.0)
+    def fits(self) -> list[Posterior]:
+        """Of the second of two classes; of more, of each."""
+        assert self.best is not None
+        return [self.rest.get(one, self.best) for one in range(self.spec.n_classes)] if self.rest else [self.best]
 
     def learn(self, ended: bool = False) -> None:
         """Fit all that was heard; look at γ anew where there is much more than at the last look."""
         if not self.both or (self.best is not None and len(self.best.rows) == len(self.heard) and not ended):
             return
-        rows, signs = self.view.encode(self.heard.rows), self.signs
+        classes, rows = self.spec.n_classes, self.view.encode(self.heard.rows)
+        if classes > 2 and self.best is None:  # the class nearest to a half tells most of the kernel
+            assert self.heard.labels is not None
+            counts = np.bincount(self.heard.labels, minlength=classes)
+            self.lead = int(np.abs(counts / len(rows) - 0.5).argmin())
         with threadpool_limits(1):
-            if not self.views:
-                grids = [[Posterior.of(kernel, rows, signs) for kernel in grid] for grid in self.kernels()]
-                self.views = [max(grid, key=lambda found: found.evidence) for grid in grids]
-            elif len(rows) < _AGAIN * self.looked and (not ended or len(rows) > _TUNED):
-                assert self.best is not None
-                whole = ended or len(rows) <= _WHOLE
-                self.best = self.best.again(rows, signs) if whole else self.best.further(rows, signs)
-                return
-            else:
-                self.look(rows, signs)
+            self.best = self.fitted(rows, self.signs(self.lead), ended)
+            whole = ended or len(rows) <= _WHOLE or len(rows) == self.looked
+            for one in (one for one in range(classes) if classes > 2 and one != self.lead):
+                found, signs = self.rest.get(one), self.signs(one)
+                if whole or found is None:
+                    sites = NONE if found is None else found.sites
+                    self.rest[one] = Posterior.of(self.best.kernel, rows, signs, sites)
+                else:
+                    self.rest[one] = found.further(rows, signs)
+
+    def fitted(self, rows: Floats, signs: Floats, ended: bool) -> Posterior:
+        """The likeliest fit of the leading class."""
+        if not self.views:
+            uniform = self.view.encode(self.spec.space.sample(_EXPECT, child(self.rng, "distances")))
+            asked = [self.attack.kernel] if self.attack.kernel != "auto" else list(_DEGREES)
+            kernels = starts(self.view, [_DEGREES[name] for name in asked], uniform)
+            grids = [[Posterior.of(kernel, rows, signs) for kernel in grid] for grid in kernels]
+            self.views = [max(grid, key=lambda found: found.evidence) for grid in grids]
+        elif len(rows) < _AGAIN * self.looked and (not ended or len(rows) > _TUNED):
+            assert self.best is not None
+            whole = ended or len(rows) <= _WHOLE
+            return self.best.again(rows, signs) if whole else self.best.further(rows, signs)
+        else:
+            self.look(rows, signs)
         self.looked = len(rows)
         self.views.sort(key=lambda found: -found.evidence)
         self.views = [found for found in self.views if found.evidence > self.views[0].evidence - _HOPELESS]
-        self.best = self.views[0]
+        return self.views[0]
 
     def look(self, rows: Floats, signs: Floats) -> None:
         """Weigh all labels anew, and look at γ, the noise and the columns' scales while answers are not too many."""
@@ -237,45 +275,32 @@ class _Learner:
             groups = np.repeat(np.arange(len(self.spec.space)), self.view.widths)
             self.views = [tuned(found, signs, groups) for found in self.views]
 
-    def kernels(self) -> list[list[Kernel]]:
-        """The kernels to begin with: of each degree and in each view of the columns one for each γ of a grid.
-
-        A view scales each range to [−1, 1], or leaves numbers in their units.
-        """
-        own = np.where(
-            np.repeat(self.spec.space.categorical, self.view.widths), 1.0, np.repeat(self.view.scale, self.view.widths)
-        )
-        views = [None] if np.ptp(own) <= 1e-9 * own.max() else [None, own]
-        encoded = self.view.encode(self.spec.space.sample(_EXPECT, child(self.rng, "distances")))
-        grids = []
-        for scale in views:
-            scaled = encoded if scale is None else encoded * scale
-            apart, length = 2.0 * float(scaled.var(axis=0).sum()), float((scaled**2).sum(axis=1).mean())
-            for name, degree in _DEGREES.items():
-                if self.attack.kernel in ("auto", name):
-                    gammas = _GRID / (apart if degree is None else length)
-                    grids.append([Kernel(float(g), degree=degree, scale=scale, typical=length) for g in gammas])
-        return grids
-
     def model(self) -> KernelModel | None:
         """The best copy so far; a constant while one class only is seen."""
         classes = self.spec.classes or ()
         if self.best is None:
             if not len(self.heard):
                 return None
-            none = np.empty((0, self.view.width))
-            return KernelModel(self.spec.space, classes, none, np.empty((1, 0)), self.signs[:1], 1.0)
-        kernel, weights = self.best.kernel, self.best.weights
-        dual, bias = weights[None] / kernel.unit, np.array([kernel.bias * weights.sum()])
+            none, outputs = np.empty((0, self.view.width)), len(classes) if len(classes) > 2 else 1
+            only = np.array([self.signs(one)[0] for one in ((1,) if outputs == 1 else range(outputs))])
+            return KernelModel(self.spec.space, classes, none, np.empty((outputs, 0)), only, 1.0)
+        kernel, weights = self.best.kernel, np.array([fit.weights for fit in self.fits])
+        dual, bias = weights / kernel.unit, kernel.bias * weights.sum(axis=1)
         shape = float(kernel.gamma), kernel.scale, kernel.degree
         return KernelModel(self.spec.space, classes, self.best.rows, dual, bias, *shape)
 
     def expected(self) -> float:
         """The share of uniform rows whose labels the posterior expects the copy to get wrong."""
-        assert self.best is not None
-        rows = self.spec.space.sample(_EXPECT, child(self.rng, "expected"))
+        rows = self.view.encode(self.spec.space.sample(_EXPECT, child(self.rng, "expected")))
         with threadpool_limits(1):
-            return float(self.best.doubts(self.view.encode(rows)).mean())
+            if not self.rest:
+                return float(self.fits[0].doubts(rows).mean())
+            means = np.array([fit.mean(rows) for fit in self.fits])
+            variances = np.array([fit.variance(rows) for fit in self.fits])
+        first, second = (-means).argsort(axis=0)[:2]
+        each = np.arange(len(rows))
+        apart = means[first, each] - means[second, each]
+        return float(ndtr(-apart / np.sqrt(variances[first, each] + variances[second, each])).mean())
 
     # ── how far to trust it ─────────────────────────────────────────────────────────────────────────────
 

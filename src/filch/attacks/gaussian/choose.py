@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from filch.attacks.committees.spread import indicators
 from filch.core.features import FeatureSpace, Rows
 
 Floats = npt.NDArray[np.float64]
@@ -17,10 +18,21 @@ def abroad(space: FeatureSpace, n: int, edges: float, rng: np.random.Generator) 
     """Uniform rows, and a share of rows at the ends of all ranges; of shape (n, d).
 
     Of those each has its own part of low ends, so that sparse rows, as one-hot encoding makes them, are among them.
+    Where columns are named as indicators of categories, three of four hold one category of each, and half of these
+    have numbers within their ranges.
     """
     rows = space.sample(n, rng)
     count = round(n * edges)
     ends = np.where(rng.random((count, len(space))) < rng.random((count, 1)), space.low, space.high)
+    blocks = indicators(space)
+    if blocks:
+        kind = np.arange(count) % 4
+        inner = np.where((kind % 2 == 1)[:, None], rows[n - count :], ends)
+        hold = np.flatnonzero(kind)
+        ends = np.where((kind == 0)[:, None], ends, inner)
+        for block in blocks:
+            ends[np.ix_(hold, block)] = space.low[block]
+            ends[hold, rng.choice(block, size=len(hold))] = space.high[block[0]]
     rows[n - count :] = np.where(space.categorical, rows[n - count :], space.snap(ends))
     return rows
 

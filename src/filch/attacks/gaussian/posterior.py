@@ -197,10 +197,13 @@ class Posterior:
         shrunk: Floats = linalg.solve_triangular(self.factor, lifted, lower=True, check_finite=False)
         return shrunk
 
+    def variance(self, rows: Floats) -> Floats:
+        """The score's variance, of shape (n,)."""
+        return np.asarray(np.maximum(self.kernel.alone(rows) - (self.shrinking(rows) ** 2).sum(axis=0), 1e-14))
+
     def doubts(self, rows: Floats) -> Floats:
         """How likely the label of the mean is wrong, of shape (n,)."""
-        variance = self.kernel.alone(rows) - (self.shrinking(rows) ** 2).sum(axis=0)
-        wrong: Floats = ndtr(-np.abs(self.mean(rows)) / np.sqrt(np.maximum(variance, 1e-14)))
+        wrong: Floats = ndtr(-np.abs(self.mean(rows)) / np.sqrt(self.variance(rows)))
         return wrong
 
     def telling(self, rows: Floats, count: int, among: Floats) -> npt.NDArray[np.int64]:

@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy import optimize
 
-from filch.attacks.gaussian.posterior import Posterior
+from filch.attacks.gaussian.posterior import Kernel, Posterior
+from filch.core.encoding import OneHot
 
 Floats = npt.NDArray[np.float64]
+_GRID = 2.0 ** np.arange(-5, 4)  # of γ, in units of one over the mean squared distance
 _APART = 0.25  # by how much the logarithms of columns' scales differ, as far as is known before
 _NOISE = 1e-6, 1e-4, 1e-3, 1e-2, 0.1, 0.3, 1.0, 3.0  # variances that are tried
+
+
+def starts(view: OneHot, degrees: Sequence[int | None], uniform: Floats) -> list[list[Kernel]]:
+    """The kernels to begin with: of each degree and in each view of the columns one for each γ of a grid.
+
+    A view scales each range to [−1, 1], or leaves numbers in their units. ``uniform`` are encoded uniform rows, (n,
+    width).
+    """
+    own = np.where(np.repeat(view.space.categorical, view.widths), 1.0, np.repeat(view.scale, view.widths))
+    grids = []
+    for scale in [None] if np.ptp(own) <= 1e-9 * own.max() else [None, own]:
+        scaled = uniform if scale is None else uniform * scale
+        apart, length = 2.0 * float(scaled.var(axis=0).sum()), float((scaled**2).sum(axis=1).mean())
+        for degree in degrees:
+            gammas = _GRID / (apart if degree is None else length)
+            grids.append([Kernel(float(g), degree=degree, scale=scale, typical=length) for g in gammas])
+    return grids
 
 
 def tuned(found: Posterior, signs: Floats, groups: npt.NDArray[np.int64], evaluations: int = 12) -> Posterior:

@@ -168,7 +168,7 @@ class Rounded:
         if self.belief is None or not self.belief.consistent:
             return self.spec.space.sample(count, rng)
         telling = Telling(self.design, self.belief, self.resolution, self.shown)
-        rows, deviation = telling.rows(count, rng, self.heard.rows)
+        rows, deviation = telling.rows(count, rng, self.heard.rows, self.budget - self.check - self.paid)
         known = self.solution is not None if self.exact else deviation < min(_ENOUGH, _FINE * self.resolution)
         return rows[: 0 if known else count]
 

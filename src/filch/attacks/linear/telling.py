@@ -2,8 +2,8 @@
 
 Candidates lie between two classes, at ends of the ranges where their margin is least known, and are moved to where
 probabilities lie between two rounded values, so that the answer, whichever it is, halves what is open. Of many
-candidates those are chosen that together cover the most variance; once there are as many answers as unknowns, they are
-moved to where they decide most labels (`filch.attacks.linear.deciding`).
+candidates those are chosen that together cover the most variance; once there are about as many answers as unknowns of a
+score, they are moved to where they decide most labels (`filch.attacks.linear.deciding`).
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ _TARGET = 1.0  # margins between −1 and 1 are sought
 _LEAP = 2.5  # standard deviation of a margin beyond which its answer is likely to be 0 or 1
 _NEWTON = 4  # steps onto the thresholds
 _OMIT = 0.2  # of what may be omitted is
+_MET = 0.9  # of the unknowns of a score: answers from which on rows are moved
+_SCARCE = 2.5  # times these unknowns: a whole budget that is planned together
 _FINE = 1e-4  # deviation of margins below which hardly a label is in doubt
 _COMMON = 0.005  # resolution: two decimals
 _NODES = np.polynomial.hermite_e.hermegauss(9)
@@ -53,19 +55,25 @@ class Telling:
     resolution: float
     shown: int
 
-    def rows(self, n: int, rng: np.random.Generator, asked: Rows) -> tuple[Rows, float]:
-        """Choose up to n rows that were not asked, and say how well known they are: the median deviation of margins."""
-        candidates = _new(self.candidates(max(_LEAST, _RATIO * n), rng), asked)
+    def rows(self, n: int, rng: np.random.Generator, asked: Rows, left: int | None = None) -> tuple[Rows, float]:
+        """Choose up to n rows that were not asked, and say how well known they are: the median deviation of margins.
+
+        Where the ``left`` rows of the budget are few, n of them are asked, but all are planned together.
+        """
+        size = self.design.size
+        scarce = left is not None and len(asked) + left <= _SCARCE * size
+        planned = max(n, left) if scarce and left is not None else n
+        candidates = _new(self.candidates(max(_LEAST, _RATIO * planned), rng), asked)
         if not len(candidates):
             return candidates, 0.0
         features, deviation = self._features(candidates)
         # Pivots of a QR decomposition: each the row of which those before it leave most open.
-        order = linalg.qr(features.T, mode="r", pivoting=True, check_finite=False)[1][:n]
-        rows, known = candidates[order], float(np.median(deviation[order]))
-        if len(asked) >= self.design.size and known > _FINE and self._decides():
+        order = linalg.qr(features.T, mode="r", pivoting=True, check_finite=False)[1][:planned]
+        rows, known = candidates[order], float(np.median(deviation[order[:n]]))
+        if len(asked) >= _MET * size and known > _FINE and self._decides():
             deciding = Deciding(self.design, self.belief, self.resolution, child(rng, "deciding"))
-            rows = _new(self._on_thresholds(deciding.moved(rows)), asked)
-        return rows, known
+            rows = _new(self.on_thresholds(deciding.moved(rows)[:n]), asked)
+        return rows[:n], known
 
     def _decides(self) -> bool:
         """Whether rows can be moved to where they decide most labels: all probabilities of a softmax are shown."""
@@ -80,7 +88,7 @@ class Telling:
         if self.design.omission:
             leave = child(rng, "omit").random(rows.shape) < _OMIT
             rows[leave & self.design.space.categorical] = np.nan
-        return self._on_thresholds(rows) if len(self.belief.design) else rows
+        return self.on_thresholds(rows) if len(self.belief.design) else rows
 
     def _scores(self, rows: Rows) -> Floats:
         return np.asarray(self.design.matrix(rows) @ self.belief.weights)
@@ -172,7 +180,7 @@ class Telling:
 
     # ── between two rounded values ──────────────────────────────────────────────────────────────────────
 
-    def _on_thresholds(self, rows: Rows) -> Rows:
+    def on_thresholds(self, rows: Rows) -> Rows:
         """Move continuous columns, by as little as it takes, so that probabilities lie where rounding changes."""
         space, view, belief = self.design.space, self.design.view, self.belief
         columns = np.flatnonzero(~space.categorical & (space.grid == 0.0) & (space.high > space.low))
