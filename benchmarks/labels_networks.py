@@ -107,6 +107,7 @@ def main() -> None:
     """Run, print and save."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=DATASETS, default=DATASETS)
+    parser.add_argument("--strategies", nargs="+", choices=STRATEGIES, default=STRATEGIES)
     parser.add_argument("--alphas", nargs="+", type=float, default=ALPHAS)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--kind", choices=KINDS, default="mlp-tanh")
@@ -118,7 +119,7 @@ def main() -> None:
         datasets, alphas, seeds = SMALL, [alpha for alpha in alphas if alpha <= 5], 2
     given.out.parent.mkdir(parents=True, exist_ok=True)
     points: list[Point] = []
-    for seed, dataset, strategy in product(range(seeds), datasets, STRATEGIES):
+    for seed, dataset, strategy in product(range(seeds), datasets, given.strategies):
         points += curve(dataset, strategy, seed, alphas, given.kind)
         lines = summary(points)
         given.out.write_text(json.dumps({"points": [asdict(point) for point in points], "summary": lines}, indent=1))

@@ -36,12 +36,12 @@ from filch.errors import BudgetSpent, UsageError
 from filch.models.perceptron import Activation
 
 Floats = npt.NDArray[np.float64]
-_FIRST = 4  # times d + 1 encoded columns: rows of the first round
+_FIRST = 2  # times d + 1 encoded columns: rows of the first round
 _GROWTH = 1.5  # of all rows, from round to round
 _SPREAD = 0.25  # of the first round
 _RANDOM = 0.2  # of each later round, half of them uniform
 _WIDE = 2.0  # rows among those to choose from that are misjudged, over the rows that are chosen
-_SHARES = 0.1, 0.9  # least and largest share of chosen rows that are spread out
+_SHARES = 0.1, 0.6  # least and largest share of chosen rows that are spread out
 _POOL = 60_000  # rows to choose from, at most, or twice as many as are chosen
 _DOUBT, _TRUST = 0.3, 20  # error before any is seen, and the number of rows that it counts as
 _LEAST = 1e-3  # error below which the choice is widened no more
@@ -158,8 +158,12 @@ class _Search:
         """The committee for what was heard, trained once for each number of answers; None if nothing was."""
         n = len(self.heard)
         if n and (self._fitted is None or self._fitted[0] != n):
-            self._fitted = n, self._panel.learn(self.heard)
+            self._fitted = n, self._panel.learn(self.heard, self._error())
         return self._fitted[1] if self._fitted else None
+
+    def _error(self) -> float:
+        """Of the last model that was judged, on the rows that it does worse on."""
+        return float(self._errors[0] if self.attack.strategy == "uniform" else self._errors.max())
 
     def rounds(self, budget: int) -> Iterator[Rows]:
         """The rows of each round; their answers must be heard before the next."""
