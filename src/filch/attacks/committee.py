@@ -158,12 +158,8 @@ class _Search:
         """The committee for what was heard, trained once for each number of answers; None if nothing was."""
         n = len(self.heard)
         if n and (self._fitted is None or self._fitted[0] != n):
-            self._fitted = n, self._panel.learn(self.heard, self._error())
+            self._fitted = n, self._panel.learn(self.heard)
         return self._fitted[1] if self._fitted else None
-
-    def _error(self) -> float:
-        """Of the last model that was judged, on the rows that it does worse on."""
-        return float(self._errors[0] if self.attack.strategy == "uniform" else self._errors.max())
 
     def rounds(self, budget: int) -> Iterator[Rows]:
         """The rows of each round; their answers must be heard before the next."""

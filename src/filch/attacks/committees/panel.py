@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from sklearn.ensemble import BaggingClassifier
 
-from filch.attacks.committees.train import PENALTY, STEPS, Weights, start, train
+from filch.attacks.committees.train import STEPS, Weights, start, train
 from filch.attacks.fitting import Fitter
 from filch.core.answers import Answers
 from filch.core.encoding import OneHot
@@ -20,7 +20,6 @@ from filch.models.committee import CommitteeModel
 from filch.models.perceptron import Activation
 
 _NEVER = -1e3  # score of a class that was never answered
-_RARE, _LIGHT = 0.01, 0.1  # error below which the penalty falls, and its least share
 _SHARE = 0.8  # of the answers, from which each classifier learns
 
 
@@ -32,8 +31,8 @@ class Panel(Protocol):
         """What they are."""
         ...
 
-    def learn(self, heard: Answers, error: float = 1.0) -> ExtractedModel:
-        """The model for one answer or more, where the last one errs as often. It tells probabilities."""
+    def learn(self, heard: Answers) -> ExtractedModel:
+        """The model for one answer or more. It tells probabilities."""
         ...
 
     def keep(self) -> None:
@@ -76,8 +75,8 @@ class Networks:
         """What they are."""
         return f"{self.members} networks of {self.hidden} {self.activation} units"
 
-    def learn(self, heard: Answers, error: float = 1.0) -> CommitteeModel:
-        """Train each network on all answers, with a lighter penalty once errors are rare."""
+    def learn(self, heard: Answers) -> CommitteeModel:
+        """Train each network on all answers."""
         assert heard.labels is not None and self.spec.classes is not None
         matrix = np.ones((len(heard), OneHot(self.spec.space).width + 1), dtype=np.float32)
         matrix[:, :-1] = OneHot(self.spec.space).encode(heard.rows)
@@ -118,7 +117,7 @@ class Bag:
         """What they are."""
         return f"{self.members} of {type(self.surrogate).__name__}"
 
-    def learn(self, heard: Answers, error: float = 1.0) -> ExtractedModel:
+    def learn(self, heard: Answers) -> ExtractedModel:
         """Fit each classifier; on all answers while a part of them might hold one class only."""
         assert heard.labels is not None
         part = math.ceil(_SHARE * len(heard))

@@ -16,7 +16,7 @@ Floats = npt.NDArray[np.float64]
 Single = npt.NDArray[np.float32]
 _MEMORY = 20  # steps that L-BFGS remembers
 _FLAT = 1e-9  # relative gain at which it ends
-PENALTY = 3e-3  # on each squared weight, halved
+_PENALTY = 3e-3  # on each squared weight, halved
 _STRETCH = 18.0  # how much longer outer weights may be for the same penalty
 STEPS = 150
 
@@ -41,7 +41,7 @@ def train(
     begin: Weights,
     activation: Activation,
     *,
-    penalty: float = PENALTY,
+    penalty: float = _PENALTY,
     stretch: float = _STRETCH,
     steps: int = STEPS,
 ) -> Weights:
