@@ -55,12 +55,11 @@ def test_networks_of_each_activation(activation):
     assert filch.fidelity(oracle, filch.extract(oracle, attack, budget=800, curve=False).model).r_unif < 0.02
 
 
-@pytest.mark.parametrize("activation", ["relu", "tanh"])
-def test_width_and_activation_are_chosen_on_answers_held_back(activation):
+def test_width_and_activation_are_chosen_on_answers_held_back():
     """What is chosen errs less often in the end than the default that it replaces; five seeds."""
     rng = np.random.default_rng(0)
     space = FeatureSpace.box([-1] * 3, [1] * 3)
-    target = MLPClassifier((8,), activation=activation, random_state=0)
+    target = MLPClassifier((8,), activation="relu", random_state=0)
     target.partial_fit(space.sample(9, rng), [0, 1, 2] * 3, classes=[0, 1, 2])
     target.coefs_ = [4 * rng.normal(size=w.shape) for w in target.coefs_]
     oracle = ModelOracle(target, space, reveal="labels")
@@ -69,7 +68,7 @@ def test_width_and_activation_are_chosen_on_answers_held_back(activation):
         [filch.extract(oracle, attack, budget=2_400, seed=seed, curve=False) for seed in range(5)] for attack in attacks
     )
     assert len(chosen[0].evidence["tried"]) == 8 and "tried" not in fixed[0].evidence
-    assert activation == "tanh" or sum("relu" in run.evidence["surrogate"] for run in chosen) >= 3
+    assert sum("relu" in run.evidence["surrogate"] for run in chosen) >= 3
     errors = [[filch.fidelity(oracle, run.model).r_unif for run in runs] for runs in (chosen, fixed)]
     assert np.median(errors[0]) < np.median(errors[1])
 
