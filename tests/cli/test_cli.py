@@ -1,6 +1,7 @@
 """The command line: what it prints, its exit codes, one line for each mistake."""
 
 import errno
+import functools
 import json
 import os
 import signal
@@ -266,11 +267,16 @@ def test_a_study_that_is_stopped_says_how_to_go_on(tmp_path, name):
     narrowed, count = STUDIES[name]
     command = [sys.executable, "-m", "filch", "reproduce", name, "--seeds", "300", *narrowed]
     options = ["--jobs", "1", "--results", str(tmp_path / "cells")]
-    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as study:
-        while not list(tmp_path.glob("cells/*.json")) and study.poll() is None:
-            time.sleep(0.02)
-        study.send_signal(signal.SIGINT)
-        out, error = study.communicate(timeout=60)
+    heeds = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what runs in the background ignores it
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([*command, *options], **pipes, text=True, preexec_fn=heeds) as study:
+        try:
+            while not list(tmp_path.glob("cells/*.json")) and study.poll() is None:
+                time.sleep(0.02)
+            study.send_signal(signal.SIGINT)
+            out, error = study.communicate(timeout=60)
+        finally:
+            study.kill()
     assert study.returncode == 130 and out == ""
     kept = len(list(tmp_path.glob("cells/*.json")))
     assert f"{kept} of {count} cells are in {tmp_path / 'cells'}: run the same again to go on" in error
