@@ -1,7 +1,6 @@
 """The command line: what it prints, its exit codes, one line for each mistake."""
 
 import errno
-import functools
 import json
 import os
 import signal
@@ -246,13 +245,22 @@ def test_an_api_that_is_not_there_exits_2(capsys):
     assert code == 2 and "127.0.0.1" in error
 
 
+def heed_ctrl_c():
+    """What a shell starts in the background ignores Ctrl-C, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_serve_says_where_and_ends_at_ctrl_c(here):
     command = [sys.executable, "-m", "filch.cli", "serve", *map(str, local(here))]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "300"}) as server:
-        line = server.stdout.readline()
-        assert "http://127.0.0.1:" in line
-        server.send_signal(signal.SIGINT)
-        assert server.wait(timeout=20) == 0
+    wide = {**os.environ, "COLUMNS": "300"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=wide, preexec_fn=heed_ctrl_c) as server:
+        try:
+            line = server.stdout.readline()
+            assert "http://127.0.0.1:" in line
+            server.send_signal(signal.SIGINT)
+            assert server.wait(timeout=20) == 0
+        finally:
+            server.kill()
 
 
 STUDIES = {
@@ -267,9 +275,8 @@ def test_a_study_that_is_stopped_says_how_to_go_on(tmp_path, name):
     narrowed, count = STUDIES[name]
     command = [sys.executable, "-m", "filch", "reproduce", name, "--seeds", "300", *narrowed]
     options = ["--jobs", "1", "--results", str(tmp_path / "cells")]
-    heeds = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what runs in the background ignores it
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen([*command, *options], **pipes, text=True, preexec_fn=heeds) as study:
+    with subprocess.Popen([*command, *options], **pipes, text=True, preexec_fn=heed_ctrl_c) as study:
         try:
             while not list(tmp_path.glob("cells/*.json")) and study.poll() is None:
                 time.sleep(0.02)

@@ -79,6 +79,10 @@ def test_arbitrary_json_is_a_working_schema_or_a_schema_error(features: list[obj
     assert FeatureSpace.from_json(space.to_json()) == space
 
 
+def test_a_range_from_zero_to_minus_zero():
+    assert FeatureSpace.box([0.0], [-0.0]).sample(3, np.random.default_rng(0)).tolist() == [[0.0]] * 3
+
+
 @given(spaces(), seeds)
 def test_samples_lie_in_the_ranges_and_on_the_grid(space: FeatureSpace, seed: int) -> None:
     drawn = rows(space, seed, 50)

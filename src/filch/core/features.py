@@ -149,12 +149,13 @@ class FeatureSpace:
     @cached_property
     def low(self) -> Rows:
         """The lowest value (code) of each column, of shape (d,)."""
-        return np.array([f.low if isinstance(f, Numeric) else 0.0 for f in self.features])
+        # + 0.0 makes −0 to 0: NumPy's uniform takes a range from 0 to −0 for one of negative width.
+        return np.array([f.low if isinstance(f, Numeric) else 0.0 for f in self.features]) + 0.0
 
     @cached_property
     def high(self) -> Rows:
         """The highest value (code) of each column, of shape (d,)."""
-        return np.array([f.high if isinstance(f, Numeric) else len(f.categories) - 1.0 for f in self.features])
+        return np.array([f.high if isinstance(f, Numeric) else len(f.categories) - 1.0 for f in self.features]) + 0.0
 
     @cached_property
     def grid(self) -> Rows:
