@@ -22,7 +22,7 @@ from filch.attacks.linear.design import Design
 from filch.core.features import Rows
 
 Floats = npt.NDArray[np.float64]
-MOST = 700
+MOST = 500
 """Unknowns in all up to which this takes seconds rather than minutes."""
 _UNIFORM, _TIES = 8_192, 384  # uniform rows, and those of them that are nearest to a tie
 _STEPS = 30  # of the search
