@@ -17,9 +17,9 @@ from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold
 from sklearn.utils.validation import has_fit_parameter
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from filch.attacks.surrogates.named import default_surrogates, resolve
+from filch.attacks.threads import one_thread
 from filch.core.answers import Answers
 from filch.core.attack import Ask
 from filch.core.oracle import OracleSpec
@@ -184,8 +184,7 @@ class Fitter:
                 X, fit = X[rows], {weight: soft[rows, y]}
             if len(np.unique(y)) == 1:
                 estimator, fit = DummyClassifier(strategy="most_frequent"), {}
-        # One thread: small fits are quicker so, and their sums round alike on any number of cores.
-        with threadpool_limits(1), warnings.catch_warnings():
+        with one_thread(), warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             estimator.fit(X, y, **fit)
         return SurrogateModel(self.spec.space, self.spec.classes, estimator, self.encoded)

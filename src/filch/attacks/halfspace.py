@@ -18,6 +18,7 @@ from filch.attacks.linear.curves import Crossings
 from filch.attacks.linear.design import Design
 from filch.attacks.linear.halver import Halver
 from filch.attacks.linear.halving import Halving
+from filch.attacks.threads import on_one_thread
 from filch.core.answers import Answers
 from filch.core.attack import Outcome, Steps
 from filch.core.models import ExtractedModel
@@ -105,7 +106,7 @@ class Halfspace:
         halver = self._halver(goal, spec, rng)
         halver.hear(known)
         try:
-            return (yield from halver.steps())
+            return (yield from on_one_thread(halver.steps()))
         except BudgetSpent as spent:
             if halver.waiting:
                 halver.hear(spent.partial)

@@ -22,12 +22,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 from scipy.special import ndtr
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from filch.attacks.committees.spread import indicators
 from filch.attacks.gaussian.choose import abroad, unseen, zeros
 from filch.attacks.gaussian.posterior import NONE, Posterior
 from filch.attacks.gaussian.tune import likeliest, starts, tuned
+from filch.attacks.threads import one_thread
 from filch.core.answers import Answers
 from filch.core.attack import Ask, Finding, Outcome, Steps, overheard
 from filch.core.encoding import OneHot
@@ -194,7 +194,7 @@ class _Learner:
         edges = _EDGES if coded else edges
         ends = np.concatenate([abroad(space, _ENDS, edges, rng), self.heard.rows[-_ENDS // 4 :]])
         inside = ((ends >= space.low) & (ends <= space.high)).all(axis=1)  # neither NaN nor −1
-        with threadpool_limits(1):
+        with one_thread():
             count = max(_CANDIDATES, 3 * wanted)
             rows = zeros(space, score, ends[inside], count, rng)
             rows = unseen(rows, self.seen)
@@ -234,7 +234,7 @@ class _Learner:
             assert self.heard.labels is not None
             counts = np.bincount(self.heard.labels, minlength=classes)
             self.lead = int(np.abs(counts / len(rows) - 0.5).argmin())
-        with threadpool_limits(1):
+        with one_thread():
             self.best = self.fitted(rows, self.signs(self.lead), ended)
             whole = ended or len(rows) <= _WHOLE or len(rows) == self.looked
             for one in (one for one in range(classes) if classes > 2 and one != self.lead):
@@ -292,7 +292,7 @@ class _Learner:
     def expected(self) -> float:
         """The share of uniform rows whose labels the posterior expects the copy to get wrong."""
         rows = self.view.encode(self.spec.space.sample(_EXPECT, child(self.rng, "expected")))
-        with threadpool_limits(1):
+        with one_thread():
             if not self.rest:
                 return float(self.fits[0].doubts(rows).mean())
             means = np.array([fit.mean(rows) for fit in self.fits])

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from filch.attacks.doubts import completed, distances, doubt, resolution
 from filch.attacks.networks.fit import Net
 from filch.attacks.networks.shares import fit_shares, work
 from filch.attacks.networks.uniform import asked, inputs_of, model_of, rows_for
 from filch.attacks.perceptron_sgd import PerceptronSGD, descend
+from filch.attacks.threads import one_thread
 from filch.core.answers import Answers
 from filch.core.attack import Ask, Finding, Outcome, Steps, overheard
 from filch.core.oracle import OracleSpec
@@ -164,7 +164,7 @@ class _Learner:
         """The network fitted to all that was heard, once for each number of answers; None if nothing was."""
         if len(self.heard) and self.learned != len(self.heard):
             self.learned = len(self.heard)
-            with threadpool_limits(1):  # on matrices of a few hundred columns, threads wait for each other
+            with one_thread():
                 self.fit(child(self.rng, "fit", str(self.learned)))
         return None if self.net is None else model_of(self.spec, self.net.inner, self.net.outer, "tanh")
 

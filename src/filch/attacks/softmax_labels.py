@@ -19,6 +19,7 @@ import numpy as np
 from filch.attacks.linear.conversation import Goal
 from filch.attacks.linear.design import Design
 from filch.attacks.linear.ranker import Ranker
+from filch.attacks.threads import on_one_thread
 from filch.core.answers import Answers
 from filch.core.attack import Outcome, Steps
 from filch.core.oracle import OracleSpec
@@ -87,7 +88,7 @@ class SoftmaxLabels:
         ranker = Ranker(Goal(self.precision, self.batch, self.most, self.check), spec, Design(spec.space), rng)
         ranker.hear(known)
         try:
-            return (yield from ranker.steps())
+            return (yield from on_one_thread(ranker.steps()))
         except BudgetSpent as spent:
             if ranker.waiting:
                 ranker.hear(spent.partial)

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 from sklearn.ensemble import RandomForestClassifier
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from filch.attacks.fitting import Fitter
 from filch.attacks.surrogates.axis import AxisSearch
@@ -26,6 +25,7 @@ from filch.attacks.surrogates.boundary import Segments, blocks, complete, fresh,
 from filch.attacks.surrogates.doubt import least_sure
 from filch.attacks.surrogates.named import check_surrogates
 from filch.attacks.surrogates.scatter import scatter
+from filch.attacks.threads import one_thread
 from filch.core.answers import Answers
 from filch.core.attack import Ask, Finding, Outcome, Steps, overheard
 from filch.core.features import Rows
@@ -180,7 +180,7 @@ class _Talk:
         if n < 1 or heard.labels is None or len(np.unique(heard.labels)) < 2:
             return rows[: max(n, 0)]
         forest = RandomForestClassifier(_TREES, random_state=int(rng.integers(2**31)))
-        with threadpool_limits(1):
+        with one_thread():
             forest.fit(inputs(self.space, heard.rows, encoded=True), heard.labels)
         model = SurrogateModel(self.space, self.fitter.spec.classes, forest)
         return rows[least_sure(model, rows, n, _WIDE, rng)]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy import optimize
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from filch.attacks.threads import one_thread
 from filch.models.perceptron import Activation
 
 Floats = npt.NDArray[np.float64]
@@ -93,7 +93,7 @@ def train(
 
     first = np.concatenate([_moved(begin.inner, middle).ravel(), begin.outer[:, seen].ravel() / stretch])
     options: Any = {"maxiter": steps, "maxfun": 2 * steps, "maxcor": _MEMORY, "ftol": _FLAT, "gtol": 1e-8}
-    with threadpool_limits(1):  # small products are quicker so, and their sums round alike on any number of cores
+    with one_thread():
         flat = optimize.minimize(loss, first, (), "L-BFGS-B", jac=True, options=options).x
     outer = begin.outer.copy()
     outer[:, seen] = stretch * flat[cut:].reshape(hidden + 1, len(seen))

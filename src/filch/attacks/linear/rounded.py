@@ -11,21 +11,20 @@ Above 2,000 unknowns in all, rows are uniform and the fit is one of least square
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy import linalg
 from scipy.special import expit
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from filch.attacks.doubts import completed, distances, doubt, hidden, resolution, sound, unsteady
 from filch.attacks.linear.belief import Belief, bounds, logits
 from filch.attacks.linear.design import Design
 from filch.attacks.linear.intervals import fit_rounded
 from filch.attacks.linear.telling import Telling
+from filch.attacks.threads import on_one_thread
 from filch.core.answers import Answers
 from filch.core.attack import Ask, Finding, Outcome, Steps, overheard
 from filch.core.features import Rows
@@ -48,8 +47,6 @@ _SOLVED = 1e-9  # and with those that it was made from
 _SAFE = 0.9  # share of the estimated sum of a row's scores that is relied upon
 _STEPS = 12  # to that solution
 _FINE = 0.02  # … this part of the resolution, if that is less
-_Method = TypeVar("_Method", bound=Callable[..., Any])
-_ONE_THREAD: Callable[[_Method], _Method] = threadpool_limits.wrap(limits=1)  # on small matrices threads but wait
 
 
 @dataclass(eq=False)
@@ -112,7 +109,7 @@ class Rounded:
     def steps(self) -> Steps:
         """Ask, fit and check, until nothing is in doubt, or budget or ``most`` ends it."""
         try:
-            return (yield from overheard(self.rounds(), self.hear))
+            return (yield from on_one_thread(overheard(self.rounds(), self.hear)))
         except BudgetSpent:
             self.learn()
             return Finding(self.fit(), Outcome.BUDGET_SPENT, "the budget ended before the check", self.evidence())
@@ -161,7 +158,6 @@ class Rounded:
             return max(before, 1)
         return min(max(math.ceil(_GROWTH * before), size // _FIRST, 1), size)
 
-    @_ONE_THREAD
     def next(self, count: int, round_: int) -> Rows:
         """The rows of the next round; none where nothing is in doubt."""
         rng = child(self.rng, "rounded", str(round_))
@@ -174,7 +170,6 @@ class Rounded:
 
     # ── the fit ─────────────────────────────────────────────────────────────────────────────────────────
 
-    @_ONE_THREAD
     def learn(self) -> bool:
         """Take in what was heard since; whether some model fits it."""
         if self.learned == len(self.heard):
@@ -196,7 +191,6 @@ class Rounded:
         few = self.belief is not None and len(self.heard) <= _FEW * self.design.size
         return few or self.off(self.shape) <= _MISFIT * self.tolerance
 
-    @_ONE_THREAD
     def turned(self) -> bool:
         """Whether one-vs-rest fits where a softmax does not, perhaps of scores rounded one by one."""
         if self.shape == "logistic" or (self.shape == "softmax" and self.link != "auto"):
@@ -271,7 +265,6 @@ class Rounded:
         """The model of weights (p, c)."""
         return self.design.model(weights, link, self.spec.classes or ())
 
-    @_ONE_THREAD
     def fit(self) -> LogisticModel | None:
         """The best model so far."""
         if not self.learned:

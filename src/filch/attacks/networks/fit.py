@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy import linalg
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from filch.attacks.threads import one_thread
 
 Floats = npt.NDArray[np.float64]
 _BLOCK = 2**23  # entries of a Jacobian that are held at once (64 MB)
@@ -220,7 +221,7 @@ def fit_from_scratch(
     misfit : float
         Root mean square of the residuals.
     """
-    with threadpool_limits(1):  # on matrices of a few hundred columns, threads wait for each other
+    with one_thread():
         return _best_start(rows, scores, hidden, rng, starts, steps, enough)
 
 
