@@ -301,13 +301,17 @@ class Flipping(SVC):
 
 
 def test_flipped_labels_are_put_down_to_noise() -> None:
+    """How much noise is rough, for it trades with the kernel's height; but it is seen, and hardly harms the copy."""
     X, y = MOONS
-    oracle = labels(Flipping().fit(X, y), X)
     clean = SVC().fit(X, y)
-    rows = oracle.spec.space.sample(4_000, np.random.default_rng(3))
-    runs = [filch.extract(oracle, KernelLabels(goal=0), budget=400, seed=seed) for seed in range(3)]
-    assert min(run.evidence["noise"] for run in runs) >= 1e-4  # without flips it is 1e-6
-    assert max((run.model.predict(rows) != clean.predict(rows)).mean() for run in runs) < 0.05
+    flipped, plain = labels(Flipping().fit(X, y), X), labels(clean, X)
+    rows = flipped.spec.space.sample(4_000, np.random.default_rng(3))
+    runs = [filch.extract(flipped, KernelLabels(goal=0), budget=400, seed=seed) for seed in range(5)]
+    noise = [run.evidence["noise"] for run in runs]
+    without = filch.extract(plain, KernelLabels(goal=0), budget=400).evidence["noise"]
+    assert min(noise) >= 100 * without and np.median(noise) >= 1e-3
+    wrong = [(run.model.predict(rows) != clean.predict(rows)).mean() for run in runs]
+    assert np.median(wrong) < 0.01 and max(wrong) < 0.05
 
 
 def test_it_says_why_it_cannot_run() -> None:
