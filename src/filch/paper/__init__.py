@@ -117,13 +117,13 @@ def studies() -> Mapping[str, Reproduction]:
         "figure4": _study(figure4, "10 min", "labels alone: binary logistic regression (Fig. 4)", True),
         "figure5": _study(figure5, "hours", "labels alone: softmax regression (Fig. 5)", True),
         "figure6": _study(figure6, "hours", "labels alone: RBF machines (Fig. 6)", True),
-        "figure7": _study(figure7, "hours", "a softmax behind rounding, and by labels (Fig. 7)", True),
+        "figure7": _study(figure7, "1 hour", "a softmax behind rounding, and by labels (Fig. 7)", True),
         "mlp-labels": _study(mlp_labels, "hours", "labels alone: networks (§6)", True),
         "networks": _study(networks, "10 min", "networks of tanh and logistic units (§4.1.2)"),
         "rounded-networks": _study(rounded_networks, "1 hour", "networks behind rounding (§7)"),
         "rounded-trees": _study(rounded_trees, "3 min", "trees behind rounding, and by labels alone (§7)"),
         "table4": _study(table4, "10 min", "softmax, one-vs-rest, networks (Table 4, §4.1.2)"),
-        "table6": _study(table6, "3 min", "decision trees by path finding (Table 6)"),
+        "table6": _study(table6, "5 min", "decision trees by path finding (Table 6)"),
         "table7": _study(table7, "2 min", "an emulated Amazon ML (Table 7); needs boto3", True),
     }
 
