@@ -4,15 +4,16 @@ import numpy as np
 import pytest
 from scipy.integrate import simpson
 from scipy.special import expit
-from sklearn.datasets import load_iris
+from sklearn.datasets import load_iris, make_blobs
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
+from sklearn.neural_network import MLPClassifier
 
 import filch
 from filch.attacks.linear.belief import Belief, bounds, logits
 from filch.attacks.linear.moments import truncated
-from filch.attacks.linear.renormalised import restored
+from filch.attacks.linear.renormalised import division, restored, restoring
 from filch.attacks.logistic import Logistic
 from filch.models.logistic import probabilities
 from filch.testing import check_attack
@@ -80,6 +81,7 @@ class Divided:
 
     def predict_proba(self, X):
         rounded = np.round(self.scores(X), self.decimals)
+        rounded[~rounded.any(axis=1)] = 1.0  # equal shares where all are rounded to 0
         return rounded / rounded.sum(axis=1, keepdims=True)
 
     def predict(self, X):
@@ -101,7 +103,7 @@ def test_a_softmax_that_is_rounded_and_divided_by_its_sum(decimals, seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("decimals", [3, 4])
+@pytest.mark.parametrize("decimals", [1, 2, 3, 4])
 def test_one_vs_rest_that_is_rounded_and_divided_by_its_sum(decimals, seed):
     oracle = filch.ModelOracle(Divided(one_vs_rest_scores, decimals), SPACE)
     run = filch.extract(oracle, Logistic(), budget=300, seed=seed)
@@ -116,6 +118,42 @@ def test_a_row_that_several_sums_explain_counts_as_refused():
     assert before.refused.tolist() == [True, False, False]
     assert np.allclose(before.probabilities, [[1.0, 0.0, 0.0], [0.5, 0.25, 0.25], [0.4, 0.4, 0.1]])
     assert not restored(answers, 1, divided=False).refused.any()
+
+
+def test_later_answers_tell_that_sums_were_not_near_1():
+    few = np.array([[4.0, 4.0, 2.0], [3.0, 3.0, 3.0], [5.0, 4.0, 2.0]])
+    seen = filch.Answers(np.zeros((3, 1)), probabilities=few / few.sum(axis=1, keepdims=True))
+    assert division(seen).near
+    more = np.array([[9.0, 6.0, 2.0], [8.0, 6.0, 5.0]])
+    later = filch.Answers(np.ones((2, 1)), probabilities=more / more.sum(axis=1, keepdims=True))
+    assert not division(filch.Answers.concat([seen, later])).near
+
+    def steps():
+        yield filch.Ask(np.ones((2, 1)), "round 1")
+        pytest.fail("the answers were passed on as if their sums had been near 1")
+
+    asking = restoring(steps(), 1, seen)
+    next(asking)
+    with pytest.raises(StopIteration) as ended:
+        asking.send(later)
+    assert ended.value.value is None
+
+
+@pytest.mark.parametrize("trees", [10, 50, 100])
+def test_votes_are_not_taken_for_scores(trees):
+    rows = SPACE.sample(200, np.random.default_rng(0))
+    votes = RandomForestClassifier(trees, random_state=0).fit(X, y).predict_proba(rows)
+    found = division(filch.Answers(rows, probabilities=votes))
+    assert found is None or found.near
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_network_behind_coarse_rounding_is_not_verified_where_labels_differ(seed):
+    wide, labels = make_blobs(400, n_features=3, centers=6, random_state=0, cluster_std=2.0)
+    network = MLPClassifier((20,), max_iter=2_000, random_state=0).fit(wide, labels)
+    oracle = filch.ModelOracle(network, filch.FeatureSpace.box(wide.min(axis=0), wide.max(axis=0)), decimals=2)
+    run = filch.extract(oracle, Logistic(), budget=120, seed=seed)
+    assert run.outcome != "verified", run.reason
 
 
 @pytest.mark.parametrize("link", ["logistic", "softmax"])

@@ -88,6 +88,15 @@ def distances(model: Any, answers: Answers) -> Floats:
     return off
 
 
+def relabelled(model: Any, answers: Answers, resolution: float) -> int:
+    """How many of a model's labels are others than the answers', where rounding leaves no doubt about these."""
+    assert answers.probabilities is not None
+    shown = np.nan_to_num(answers.probabilities)
+    second, first = np.sort(shown, axis=1)[:, -2:].T
+    other = model.predict_proba(answers.rows).argmax(axis=1) != shown.argmax(axis=1)
+    return int((other & (first - second > 2 * resolution)).sum())
+
+
 # ── answers that cannot be believed ─────────────────────────────────────────────────────────────────────────
 
 

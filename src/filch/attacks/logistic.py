@@ -26,7 +26,7 @@ from filch.attacks.linear.design import Design
 from filch.attacks.linear.equations import solve_one_vs_rest, solve_softmax
 from filch.attacks.linear.gentle import Gentle, moderate
 from filch.attacks.linear.intervals import fit_rounded
-from filch.attacks.linear.renormalised import divides, restored, restoring, rounded_scores, rounded_sums
+from filch.attacks.linear.renormalised import divides, division, restored, restoring
 from filch.attacks.linear.rounded import MANY, Rounded
 from filch.attacks.linear.stepwise import EXACT, Stepwise, tolerance
 from filch.core.answers import Answers
@@ -142,9 +142,9 @@ class _Solver:
 
     def steps(self) -> Steps:
         if self.spec.decimals is not None and 0.5 * 10.0**-self.spec.decimals > EXACT:
-            return (yield from self.handed(0.5 * 10.0**-self.spec.decimals))
+            return (yield from self.handed(self.heard, 0.5 * 10.0**-self.spec.decimals))
         if hidden(self.spec) > 1:
-            return (yield from self.handed(_HIDDEN, exact=True))
+            return (yield from self.handed(self.heard, _HIDDEN, exact=True))
         rows = self.design.completing(self.heard.rows, child(self.rng, "design"))
         base = self.design.base
         for start, stop in _doubling(len(rows)):
@@ -155,8 +155,8 @@ class _Solver:
             return Finding(None, Outcome.NO_CONVERGENCE, "every row was refused", self.evidence())
         if (why := doubt(self.heard, self.spec)) is not None:
             return self.doubted(why)
-        if (other := self.coarse()) is not None:
-            return (yield from other)
+        if (finding := (yield from self.coarsely())) is not None:
+            return finding
         residual = math.inf
         for self.floor in (0.0, _COARSE):
             yield from Gentle(self.design, self.floor).complete(self.heard, child(self.rng, "gentle"))
@@ -165,14 +165,15 @@ class _Solver:
             if residual <= self.tolerance() or moderate(self.equations(), _COARSE).all():
                 break
         if not self.solvable():
-            return self.saturated()
+            return (yield from self.coarsely()) or self.saturated()
         model = self.softmax()
         if self.link == "ovr" or (
             residual > self.tolerance() and self.link == "softmax" and self.attack.link == "auto"
         ):
             model, residual = yield from self.one_vs_rest(residual)
-        if residual > self.tolerance() and (other := self.coarse()) is not None:  # there are more answers to tell by
-            return (yield from other)
+        # There are more answers to tell by.
+        if residual > self.tolerance() and (finding := (yield from self.coarsely())) is not None:
+            return finding
         finding = self.verdict(model, residual)
         if finding.outcome is Outcome.CLASS_MISMATCH and (why := (yield from unsteady(self.heard))) is not None:
             return Finding(model, Outcome.NO_CONVERGENCE, f"{why}; the model is a fit to noise", finding.evidence)
@@ -231,27 +232,34 @@ class _Solver:
         self.link = "ovr"
         return model, residual
 
-    def coarse(self) -> Steps | None:
-        """How to go on where answers are rounded, as the first of these that they tell; None where they are not."""
-        if (found := resolution(self.heard, self.spec)) > EXACT:
-            return self.rounded(found)
-        if (decimals := rounded_sums(self.heard)) is not None:
-            return self.rounded(0.5 * 10.0**-decimals)
-        if (decimals := rounded_scores(self.heard)) is not None:
-            return self.handed(0.5 * 10.0**-decimals)
+    def coarsely(self) -> Generator[Ask, Answers, Finding | None]:
+        """Go on as rounded answers need it, and anew where later ones tell more; None where they are not rounded."""
+        while (steps := self.coarse()) is not None:
+            if (finding := (yield from steps)) is not None:
+                return finding
         return None
 
-    def rounded(self, coarse: float) -> Steps:
+    def coarse(self) -> Generator[Ask, Answers, Finding | None] | None:
+        """How to go on where answers are rounded, as the first of these that they tell; None where they are not."""
+        if (known := resolution(self.heard, self.spec)) > EXACT:
+            return self.rounded(known)
+        if (found := division(self.heard)) is None:
+            return None
+        coarse = 0.5 * 10.0**-found.decimals
+        return self.rounded(coarse) if found.near else self.handed(self.heard, coarse, scores=True)
+
+    def rounded(self, coarse: float) -> Generator[Ask, Answers, Finding | None]:
         """Go on by the method for rounded answers, which may have been made to sum to 1 after that."""
         decimals, seen = round(-math.log10(2 * coarse)), self.heard
-        self.heard = restored(seen, decimals, divided=divides(seen, decimals)).given
-        return restoring(self.handed(coarse), decimals, seen)
+        before = restored(seen, decimals, divided=divides(seen, decimals)).given
+        return restoring(self.handed(before, coarse), decimals, seen)
 
-    def handed(self, coarse: float, *, exact: bool = False) -> Steps:
-        """Hand over to the method for rounded answers, with all that was heard."""
+    def handed(self, heard: Answers, coarse: float, *, exact: bool = False, scores: bool = False) -> Steps:
+        """Hand over to the method for rounded answers, with what was heard, as it was rounded."""
         attack, rng, rest = self.attack, child(self.rng, "rounded"), self.budget - self.paid
-        settings = attack.link, attack.check, attack.most
-        return Rounded(self.spec, self.design, rng, rest, self.heard, coarse, *settings, exact).steps()
+        link = "ovr" if scores and attack.link == "auto" else attack.link
+        settings = link, attack.check, attack.most
+        return Rounded(self.spec, self.design, rng, rest, heard, coarse, *settings, exact, scores).steps()
 
     def residual(self, model: LogisticModel) -> Generator[Ask, Answers, float]:
         """Return the largest total variation on the held-back rows; infinity without them."""

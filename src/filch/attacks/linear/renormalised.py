@@ -8,9 +8,9 @@ always told, but D is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
-from dataclasses import replace
-from itertools import takewhile
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -26,46 +26,45 @@ Flags = npt.NDArray[np.bool_]
 T = TypeVar("T")
 _FINEST_SUM, _FINEST_ANY = 6, 4  # decimals that are looked for, where sums are near 1 and where they are not
 _TELLING = 3  # answers from which that is no accident
-_ROWS = 24  # of them are looked at
+_ROWS = 24  # the last of them are looked at where sums may be any
 _FLOATS = 1e-13  # of a whole number: what a division and a product may have rounded
-_LARGE = 0.05  # of 10^D: the median denominator, lest the counts of trees, and of how many there are, are taken for it
+_LARGE = 0.05  # of 10^D: the median denominator, lest what a tree's leaves hold is taken for it
 
 
-def rounded_sums(answers: Answers) -> int | None:
-    """The decimals before answers were divided by a sum that is 1 up to rounding; None if they were not.
+@dataclass(frozen=True)
+class Division:
+    """How answers were rounded before they were divided by their sum.
+
+    Attributes
+    ----------
+    decimals : int
+    near : bool
+        Whether the sums were 1 up to rounding, as of a softmax; else any, as of one-vs-rest scores.
+    """
+
+    decimals: int
+    near: bool
+
+
+def division(answers: Answers) -> Division | None:
+    """The fewest decimals that answers may have had before they were divided by their sum; None if they were not.
 
     Examples
     --------
-    >>> shares = np.random.default_rng(0).dirichlet(np.ones(3), size=10).round(2)
-    >>> shown = shares / shares.sum(axis=1, keepdims=True)
-    >>> rounded_sums(Answers(np.zeros((10, 1)), probabilities=shown))
-    2
+    >>> rows, scores = np.zeros((10, 1)), np.random.default_rng(0).random((10, 3))
+    >>> shown = scores.round(2) / scores.round(2).sum(axis=1, keepdims=True)
+    >>> division(Answers(rows, probabilities=shown))
+    Division(decimals=2, near=False)
+    >>> shares = (scores / scores.sum(axis=1, keepdims=True)).round(2)
+    >>> division(Answers(rows, probabilities=shares / shares.sum(axis=1, keepdims=True)))
+    Division(decimals=2, near=True)
     """
-    shown = _telling(answers)
-    for decimals in range(1, _FINEST_SUM + 1 if len(shown) else 0):
+    shown = _inner(answers)
+    for decimals in range(1, _FINEST_SUM + 1 if len(shown) >= _TELLING else 0):
         if _before(shown, decimals)[1].all():
-            return decimals
-    return None
-
-
-def rounded_scores(answers: Answers) -> int | None:
-    """The decimals before answers were divided by any sum, as of one-vs-rest scores; None if they were not.
-
-    Examples
-    --------
-    >>> scores = np.random.default_rng(0).random((10, 3)).round(2)
-    >>> shown = scores / scores.sum(axis=1, keepdims=True)
-    >>> rounded_scores(Answers(np.zeros((10, 1)), probabilities=shown))
-    2
-    """
-    shown = _telling(answers)
-    classes = shown.shape[1]
-    for decimals in range(1, _FINEST_ANY + 1 if len(shown) and classes > 2 else 0):
-        sums = np.arange(1.0, classes * 10**decimals + 1)
-        least = list(takewhile(lambda found: found > 0, (_least_sum(row, sums) for row in shown)))
-        large, other = np.median(least or [0.0]) > _LARGE * 10**decimals, len(set(least)) > len(least) / 2
-        if len(least) == len(shown) and large and other:
-            return decimals
+            return Division(decimals, True)
+        if decimals <= _FINEST_ANY and shown.shape[1] > 2 and _scores(shown[-_ROWS:], decimals):
+            return Division(decimals, False)
     return None
 
 
@@ -87,8 +86,11 @@ def restored(answers: Answers, decimals: int, *, divided: bool = True) -> Answer
     return replace(answers, probabilities=told, refused=answers.refused | (divided & (ways > 1)))
 
 
-def restoring(steps: Generator[Ask, Answers, T], decimals: int, seen: Answers) -> Generator[Ask, Answers, T]:
-    """Pass asks on, and answers back as they were before the division, once one in ``seen`` or later shows it."""
+def restoring(steps: Generator[Ask, Answers, T], decimals: int, seen: Answers) -> Generator[Ask, Answers, T | None]:
+    """Pass asks on, and answers back as they were before the division, once one in ``seen`` or later shows it.
+
+    Ends with None as soon as an answer cannot have been rounded to so many decimals and divided by a sum near 1.
+    """
     divided = divides(seen, decimals)
 
     def told(answers: Answers) -> Answers:
@@ -104,6 +106,8 @@ def restoring(steps: Generator[Ask, Answers, T], decimals: int, seen: Answers) -
             except BudgetSpent as spent:
                 ask = steps.throw(BudgetSpent(told(spent.partial)))
             else:
+                if ask.account == "attack" and not _before(_inner(answers), decimals)[1].all():
+                    return None
                 ask = steps.send(told(answers))
     except StopIteration as stop:
         found: T = stop.value
@@ -118,13 +122,13 @@ def divides(answers: Answers, decimals: int) -> bool:
     return bool((_before(shown, decimals)[1].astype(bool) & ~_whole(shown * 10.0**decimals)).any())
 
 
-def _telling(answers: Answers) -> Floats:
-    """Answers that are neither 0 nor 1 throughout, each once; none where they are too few."""
-    shown = answers.probabilities
+def _inner(answers: Answers) -> Floats:
+    """Answers that are neither 0 nor 1 throughout, each once, in their order."""
+    shown = answers.given.probabilities
     if shown is None:
         return np.empty((0, 2))
-    inner = np.unique(shown[((shown > 0.0) & (shown < 1.0)).sum(axis=1) > 1], axis=0)
-    return inner[:_ROWS] if len(inner) >= _TELLING else inner[:0]
+    inner: Floats = shown[((shown > 0.0) & (shown < 1.0)).sum(axis=1) > 1]
+    return inner[np.sort(np.unique(inner, axis=0, return_index=True)[1])]
 
 
 def _before(shown: Floats, decimals: int) -> tuple[Floats, Ints]:
@@ -142,10 +146,22 @@ def _before(shown: Floats, decimals: int) -> tuple[Floats, Ints]:
     return np.where(ways[:, None] > 0, chosen, np.nan), ways
 
 
-def _least_sum(row: Floats, sums: Floats) -> float:
+def _scores(shown: Floats, decimals: int) -> bool:
+    """Whether answers can be scores of at most 1, rounded and divided by what they sum to.
+
+    The shares of a tree's rows and the votes of neighbours or of a forest are fractions, too. Votes have one
+    denominator for all, and what a leaf holds is often less than scores would sum to.
+    """
+    unit, classes = 10**decimals, shown.shape[1]
+    sums = np.arange(1.0, classes * unit + 1)
+    least = [_least_sum(row, sums[row.max() * sums <= unit + 0.5]) for row in shown]
+    return all(least) and math.lcm(*least) > classes * unit and float(np.median(least)) > _LARGE * unit
+
+
+def _least_sum(row: Floats, sums: Floats) -> int:
     """The least sum that makes all entries whole; 0 where none does."""
     whole = np.flatnonzero(_whole(row * sums[:, None]))
-    return float(sums[whole[0]]) if len(whole) else 0.0
+    return int(sums[whole[0]]) if len(whole) else 0
 
 
 def _whole(counts: Floats) -> Flags:

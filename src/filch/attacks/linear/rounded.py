@@ -19,7 +19,7 @@ import numpy.typing as npt
 from scipy import linalg
 from scipy.special import expit
 
-from filch.attacks.doubts import completed, distances, doubt, hidden, resolution, sound, unsteady
+from filch.attacks.doubts import completed, distances, doubt, hidden, relabelled, resolution, sound, unsteady
 from filch.attacks.linear.belief import Belief, bounds, logits
 from filch.attacks.linear.design import Design
 from filch.attacks.linear.intervals import fit_rounded
@@ -330,7 +330,9 @@ class Rounded:
         residual = float(distances(model, held).mean())
         checked = f"{len(held)} further rows differ by {residual:.1e} on average (total variation)"
         allowed = _EXACT if self.exact else self.tolerance
-        if residual <= allowed:
+        other = relabelled(model, held, self.resolution)
+        contradicted = not self.exact and self.belief is not None and not self.belief.consistent
+        if residual <= allowed and not contradicted and not other:
             return Finding(model, Outcome.VERIFIED, f"{checked}: a {self.shape} model", self.evidence(residual))
         if self.exact and self.solution is None:
             reason = f"no weights were found that give all answers; {checked}"
@@ -338,5 +340,11 @@ class Rounded:
         if self.vague(held):
             reason = f"{checked}, no more than the answers so far leave open: more rows are needed"
             return Finding(model, Outcome.BUDGET_SPENT, reason, self.evidence(residual))
-        reason = f"{checked}, more than the {allowed:.1e} that the answers resolve: no {self.shape} model of "
-        return Finding(model, Outcome.CLASS_MISMATCH, f"{reason}these columns", self.evidence(residual))
+        if contradicted:
+            reason = f"no weights were found that give all answers to within their rounding; {checked}"
+        elif residual <= allowed:
+            reason = f"{checked}, and {other} have another label"
+        else:
+            reason = f"{checked}, more than the {allowed:.1e} that the answers resolve"
+        reason = f"{reason}: no {self.shape} model of these columns"
+        return Finding(model, Outcome.CLASS_MISMATCH, reason, self.evidence(residual))
