@@ -10,9 +10,15 @@ from filch.paper import figure2, studies
 from filch.paper.kernel_target import KernelLogisticRegression, kernel_target
 
 
-def test_twenty_representers() -> None:
+def test_twenty_representers(tmp_path) -> None:
     told: list[str] = []
-    table = figure2.run(seeds=[0], datasets=["digits-20"], progress=told.append, steps=20)
+
+    def note(step: str, done: int = 0, of: int = 0) -> None:
+        told.append(step)
+
+    table = figure2.run(seeds=[0], datasets=["digits-20"], results=tmp_path, progress=note, steps=20)
+    again = figure2.run(seeds=[0], datasets=["digits-20"], results=tmp_path, progress=note, steps=20)
+    assert again.rows == table.rows and sum(step.endswith("(kept)") for step in told) == 4
     assert [row.method for row in table.rows] == [
         "filch",
         "paper's method",
@@ -25,7 +31,7 @@ def test_twenty_representers() -> None:
         assert row.extra["worst pixel"].worst <= 1e-6
         assert row.r_test is not None and row.r_test.worst == 0.0
     assert table.rows[1].queries.worst == 5_000 and table.rows[1].extra["worst pixel"].worst > 1e-6
-    assert len(told) == 4 and studies()["figure2"].pictures
+    assert len(told) == 8 and studies()["figure2"].pictures
     assert table.gallery is not None
     for section in table.gallery.sections:
         (_, truth), (caption, ours), *_ = section.images

@@ -20,7 +20,8 @@ OURS, PAPERS, PRINTED = "filch", "paper's method", "paper, printed"
 SEEDS = (0, 1, 2, 3, 4)
 N_UNIFORM = 10_000
 _SPARE = 10  # times the unknowns: a budget that binds neither method
-_MEASURES = ("r_test", "r_unif", "r_tv_test", "r_tv_unif")
+MEASURES = ("r_test", "r_unif", "r_tv_test", "r_tv_unif")
+"""How far a copy is from its target."""
 
 
 def check_datasets(chosen: Sequence[str], known: Sequence[str]) -> None:
@@ -88,7 +89,7 @@ def point(target: Target, evaluation: Evaluation, attack: Attack, budget: int | 
     most = _SPARE * unknowns(target) + 100 if budget is None else budget
     run = extract(target.oracle, attack, budget=most, seed=seed, curve=False)
     found = None if run.model is None else evaluation.measure(run.model)
-    measured = {name: None if found is None else getattr(found, name) for name in _MEASURES}
+    measured = {name: None if found is None else getattr(found, name) for name in MEASURES}
     return {
         "queries": run.queries,
         "selection": run.selection,

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -15,15 +18,17 @@ import numpy.typing as npt
 from filch.attacks.kernel_logistic import KernelLogistic
 from filch.attacks.kernel_sgd import KernelSGD
 from filch.core.attack import Attack
+from filch.core.digest import describe
 from filch.core.encoding import OneHot
-from filch.core.run import Run
 from filch.errors import UsageError
-from filch.evaluate import Evaluation, Fidelity
+from filch.evaluate import Evaluation
 from filch.extraction import extract
 from filch.models.kernel import KernelModel
-from filch.paper.compare import N_UNIFORM, OURS, PAPERS, PRINTED, SEEDS, Told
+from filch.paper.cells import Cell, Result, Told, run_cells
+from filch.paper.compare import MEASURES, N_UNIFORM, OURS, PAPERS, PRINTED, SEEDS
 from filch.paper.gallery import Gallery, Picture, Section
 from filch.paper.kernel_target import KernelTarget, kernel_target
+from filch.paper.sources import modules_of
 from filch.paper.tables import Row, Spread, Table
 
 Floats = npt.NDArray[np.float64]
@@ -47,12 +52,37 @@ _SIDE, _WHITE = 8, 16.0  # pixels of an image's side, and the brightest of them
 _RANGE = 2.0  # of a pixel in the one-hot view
 
 
+@dataclass(frozen=True)
+class _Case:
+    """A method against Digits with so many representers, and γ = 1/width."""
+
+    name: str
+    width: int
+    method: str
+    attack: Attack
+
+    def target(self, seed: int) -> KernelTarget:
+        """What it extracts."""
+        count = _CASES[self.name][0]
+        return kernel_target("digits", count, 1 / self.width, 0 if count is None else seed)
+
+    def cell(self, seed: int) -> Cell:
+        """One seed of it."""
+        settings = {
+            "target": self.target(seed).oracle.fingerprint(),
+            "attack": describe(self.attack),
+            "seed": seed,
+            "n_uniform": N_UNIFORM,
+        }
+        shown = f"{self.name}, γ = 1/{self.width}: {self.method}, seed {seed}"
+        return Cell(shown, settings, partial(_extract, self, seed), (__name__, *modules_of(self.attack)))
+
+
 @dataclass(frozen=True, eq=False)
-class _Result:
+class _Found:
     """What one method found with one seed."""
 
-    run: Run
-    fidelity: Fidelity | None
+    point: Result
     truth: Floats
     nearest: Floats
     """For each true image, the recovered one that is nearest."""
@@ -66,6 +96,8 @@ class _Result:
 def run(
     seeds: Sequence[int] = SEEDS,
     datasets: Sequence[str] = DATASETS,
+    results: str | Path | None = None,
+    jobs: int = 1,
     progress: Told | None = None,
     steps: int = _STEPS,
 ) -> Table:
@@ -73,7 +105,7 @@ def run(
 
     Parameters
     ----------
-    seeds, datasets, progress
+    seeds, datasets, results, jobs, progress
         See `filch.paper.Reproduction`, errors too. A seed stands for a target with representers of its own, and one
         extraction by each method; ``digits-all`` has one target, and so many extractions.
     steps : int
@@ -82,15 +114,16 @@ def run(
     unknown = [name for name in datasets if name not in DATASETS]
     if unknown:
         raise UsageError(f"no data set {unknown[0]!r} here: choose {', '.join(DATASETS)}")
+    cases = [case for name in datasets for case in _cases(name, steps)]
+    points = iter(run_cells([case.cell(seed) for case in cases for seed in seeds], results, jobs, progress))
+    found = [(case, [_found(case, seed, next(points)) for seed in seeds]) for case in cases]
     rows, sections = list[Row](), list[Section]()
-    for name in datasets:
-        count, widths = _CASES[name]
-        for width in widths:
-            found = dict(_methods(name, count, width, seeds, progress, steps))
-            target = kernel_target("digits", count, 1 / width, seeds[0])
-            rows += [_row(target, method, results) for method, results in found.items()]
-            rows += _printed(name, width, target)
-            sections.append(_section(name, width, target, {m: results[0] for m, results in found.items()}))
+    for (name, width), group in groupby(found, lambda pair: (pair[0].name, pair[0].width)):
+        methods = {case.method: its for case, its in group}
+        target = kernel_target("digits", _CASES[name][0], 1 / width, seeds[0])
+        rows += [_row(target, method, its) for method, its in methods.items()]
+        rows += _printed(name, width, target)
+        sections.append(_section(name, width, target, {method: its[0] for method, its in methods.items()}))
     intro = (
         "A kernel logistic regression holds training rows. Each group shows a row that the target holds, then what "
         "came out of its answers to queries that resemble no digit."
@@ -99,34 +132,41 @@ def run(
     return Table("figure2", "Training rows out of kernel logistic regression on Digits", tuple(rows), gallery)
 
 
-def _methods(
-    name: str, count: int | None, width: int, seeds: Sequence[int], progress: Told | None, steps: int
-) -> Iterator[tuple[str, list[_Result]]]:
-    """The results of each method, one a seed."""
-    copies = _LOCAL if count is None else count
-    methods: dict[str, Attack] = {OURS: KernelLogistic(_GIVEN_UP if count is None else _MOST_LOOKED_FOR, _LOCAL)}
-    if name in _QUERIES:
-        methods[PAPERS] = KernelSGD(copies, 1 / width, _QUERIES[name], steps, check=0)
-    for method, attack in methods.items():
-        results = []
-        for seed in seeds:
-            if progress:
-                progress(f"{name}, γ = 1/{width}: {method}, seed {seed}")
-            target = kernel_target("digits", count, 1 / width, 0 if count is None else seed)
-            results.append(_extract(target, attack, seed))
-        yield method, results
+def _cases(name: str, steps: int) -> Iterator[_Case]:
+    count, widths = _CASES[name]
+    for width in widths:
+        ours = KernelLogistic(_GIVEN_UP if count is None else _MOST_LOOKED_FOR, _LOCAL)
+        yield _Case(name, width, OURS, ours)
+        if name in _QUERIES:
+            copies = _LOCAL if count is None else count
+            yield _Case(name, width, PAPERS, KernelSGD(copies, 1 / width, _QUERIES[name], steps, check=0))
 
 
-def _extract(target: KernelTarget, attack: Attack, seed: int) -> _Result:
-    run = extract(target.oracle, attack, budget=100_000, seed=seed, curve=False)
-    truth = _truth(target)
-    nearest, fidelity = np.full_like(truth, np.inf), None
+def _extract(case: _Case, seed: int) -> Result:
+    """Extract once, and measure: JSON-able values."""
+    target = case.target(seed)
+    run = extract(target.oracle, case.attack, budget=100_000, seed=seed, curve=False)
+    point: Result = {
+        "queries": run.queries,
+        "selection": run.selection,
+        "seconds": run.seconds,
+        "outcome": run.outcome.value,
+        "nearest": None,
+        **dict.fromkeys(MEASURES),
+    }
     if isinstance(run.model, KernelModel):
         recovered = run.model.representers_
-        apart = ((truth[:, None] - recovered) ** 2).sum(axis=2)
-        nearest = recovered[apart.argmin(axis=1)]
+        apart = ((_truth(target)[:, None] - recovered) ** 2).sum(axis=2)
+        point["nearest"] = recovered[apart.argmin(axis=1)].tolist()
         fidelity = Evaluation.of(target.oracle, target.X_test, N_UNIFORM).measure(run.model)
-    return _Result(run, fidelity, truth, nearest)
+        point |= {name: getattr(fidelity, name) for name in MEASURES}
+    return point
+
+
+def _found(case: _Case, seed: int, point: Result) -> _Found:
+    truth = _truth(case.target(seed))
+    nearest = np.full_like(truth, np.inf) if point["nearest"] is None else np.array(point["nearest"])
+    return _Found(point, truth, nearest)
 
 
 def _truth(target: KernelTarget) -> Floats:
@@ -137,32 +177,32 @@ def _truth(target: KernelTarget) -> Floats:
     return np.array([rows[labels == name].mean(axis=0) for name in target.model.classes_])
 
 
-def _row(target: KernelTarget, method: str, results: Sequence[_Result]) -> Row:
-    found = [result.fidelity for result in results if result.fidelity is not None]
+def _row(target: KernelTarget, method: str, found: Sequence[_Found]) -> Row:
+    points = [one.point for one in found]
 
     def spread(measure: str) -> Spread | None:
-        return Spread.of([getattr(fidelity, measure) for fidelity in found]) if len(found) == len(results) else None
+        values = [point[measure] for point in points]
+        return None if None in values else Spread.of(values)
 
-    runs = [result.run for result in results]
-    rms = Spread.of([float(np.sqrt((result.off**2).mean())) for result in results])
+    rms = Spread.of([float(np.sqrt((one.off**2).mean())) for one in found])
     return Row(
         dataset="digits",
         model=_model_name(target),
         method=method,
         inputs="one-hot",
         unknowns=target.unknowns,
-        queries=Spread.of([run.queries for run in runs]),
+        queries=Spread.of([point["queries"] for point in points]),
         r_test=spread("r_test"),
         r_unif=spread("r_unif"),
         r_tv_test=spread("r_tv_test"),
         r_tv_unif=spread("r_tv_unif"),
-        seconds=Spread.of([run.seconds for run in runs]),
-        selection=max(run.selection for run in runs),
-        seeds=len(runs),
+        seconds=spread("seconds"),
+        selection=max(point["selection"] for point in points),
+        seeds=len(points),
         n_test=len(target.X_test),
         n_uniform=N_UNIFORM,
-        note=", ".join(sorted({run.outcome.value for run in runs})) + f"; rms {rms.median:.1e} ({rms.worst:.1e})",
-        extra={"worst pixel": Spread.of([float(result.off.max()) for result in results])},
+        note=", ".join(sorted({point["outcome"] for point in points})) + f"; rms {rms.median:.1e} ({rms.worst:.1e})",
+        extra={"worst pixel": Spread.of([float(one.off.max()) for one in found])},
     )
 
 
@@ -180,34 +220,34 @@ def _model_name(target: KernelTarget) -> str:
     return f"s = {len(target.model.representers_):,}, γ = 1/{1 / target.model.gamma:.0f}"
 
 
-def _section(name: str, width: int, target: KernelTarget, results: dict[str, _Result]) -> Section:
+def _section(name: str, width: int, target: KernelTarget, found: dict[str, _Found]) -> Section:
     """The images of the first seed: the truth, then what each method found."""
-    truth = next(iter(results.values())).truth
+    truth = next(iter(found.values())).truth
     images: list[Picture] = []
     for place in range(min(_SHOWN, len(truth))):
         label = target.model.classes_[place] if name == "digits-all" else target.model.labels_[place]
         images.append(
             (f"{'average' if name == 'digits-all' else 'training row'}, a {label}", _image(target, truth[place]))
         )
-        for method, result in results.items():
+        for method, one in found.items():
             images.append(
-                (f"{method}: rms {np.sqrt((result.off[place] ** 2).mean()):.0e}", _image(target, result.nearest[place]))
+                (f"{method}: rms {np.sqrt((one.off[place] ** 2).mean()):.0e}", _image(target, one.nearest[place]))
             )
     table = [("method", "queries", "worst pixel", "rms")]
-    for method, result in results.items():
-        worst, rms = result.off.max(), np.sqrt((result.off**2).mean())
-        table.append((method, f"{result.run.queries:,}", f"{worst:.1e}", f"{rms:.1e}"))
+    for method, one in found.items():
+        worst, rms = one.off.max(), np.sqrt((one.off**2).mean())
+        table.append((method, f"{one.point['queries']:,}", f"{worst:.1e}", f"{rms:.1e}"))
     if name == "digits-all":
         text = (
             f"The target stands on all {len(target.model.representers_):,} training rows, each copy on {_LOCAL} "
             "representers. The average row of each class, and the representer of each copy that is nearest to it."
         )
-        return Section(f"Ten representers, γ = 1/{width}", text, images, 1 + len(results), table)
+        return Section(f"Ten representers, γ = 1/{width}", text, images, 1 + len(found), table)
     count = len(truth)
     text = (
         f"The first {min(_SHOWN, count)} of {count} rows that the target holds. Errors are shares of a pixel's range."
     )
-    return Section(f"{count} representers, γ = 1/{width}", text, images, 1 + len(results), table)
+    return Section(f"{count} representers, γ = 1/{width}", text, images, 1 + len(found), table)
 
 
 def _image(target: KernelTarget, row: Floats) -> Floats:
