@@ -1,5 +1,6 @@
 """`extract`: names and instances, guards, journals, curves."""
 
+import numpy as np
 import pytest
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
@@ -7,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 import filch
 from filch.attacks.logistic import Logistic
 from filch.errors import RunChanged, UsageError
-from filch.guards import LabelsOnly, Rounding
+from filch.guards import LabelsOnly, Rounding, TopK
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +31,36 @@ def test_reveal_and_decimals_are_short_for_guards(oracle):
     assert (one.model.coef_ == other.model.coef_).all() and one.queries == other.queries
     with pytest.raises(UsageError, match="reveals labels"):
         filch.extract(oracle, "logistic", budget=200, guard=[Rounding(2), LabelsOnly()])
+
+
+def test_a_guard_may_be_a_text(oracle):
+    one, other = (filch.extract(oracle, "retraining", budget=50, guard=guard) for guard in ("labels", LabelsOnly()))
+    assert one.settings == other.settings and one.ledger == other.ledger
+    two, both = (
+        filch.extract(oracle, "retraining", budget=50, guard=guards)
+        for guards in (["rounding:2", TopK(1)], [Rounding(2), TopK(1)])
+    )
+    assert two.settings == both.settings != one.settings
+
+
+def test_decimals_round_whatever_reveal_was_given(oracle):
+    shown = filch.ModelOracle(oracle.model, oracle.spec.space, reveal=filch.Reveal("probabilities"), decimals=1)
+    answers = shown.ask(oracle.spec.space.sample(20, np.random.default_rng(0)))
+    assert np.array_equal(answers.probabilities, answers.probabilities.round(1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "mend"),
+    [
+        ({"budget": "10"}, "whole number"),
+        ({"budget": 20.5}, "whole number"),
+        ({"attack": Logistic, "budget": 10}, "not a class"),
+        ({"guard": "wall", "budget": 10}, "no guard 'wall'"),
+    ],
+)
+def test_arguments_of_the_wrong_kind(oracle, arguments, mend):
+    with pytest.raises(UsageError, match=mend):
+        filch.extract(oracle, **arguments)
 
 
 def test_a_journal_is_replayed_and_another_run_is_noticed(oracle, tmp_path):

@@ -15,7 +15,9 @@ from filch.core.drive import Progress, Run, drive
 from filch.core.features import Rows
 from filch.core.journal import Journal
 from filch.core.oracle import Guard, Oracle, guarded
+from filch.errors import UsageError
 from filch.evaluate import Evaluation
+from filch.guards import parse
 
 _CURVE_ROWS = 2_000  # uniform rows behind each point of a curve
 
@@ -26,7 +28,7 @@ def extract(
     *,
     budget: int,
     seed: int = 0,
-    guard: Guard | Iterable[Guard] = (),
+    guard: str | Guard | Iterable[str | Guard] = (),
     journal: str | Path | Journal | None = None,
     known: Answers | None = None,
     X_test: pd.DataFrame | Rows | None = None,
@@ -45,8 +47,8 @@ def extract(
         The most queries (rows) paid, over all accounts.
     seed : int, default 0
         The run's root seed; the same seed asks the same rows, bit for bit.
-    guard : Guard or several, optional
-        Countermeasures to put before the oracle, the first one innermost.
+    guard : Guard, str, or several, optional
+        Countermeasures to put before the oracle, the first one innermost; a text as `filch.guards.parse` reads it.
     journal : path or Journal, optional
         Where each batch is written before it is sent. If the file holds this run already, it is replayed and goes on;
         nothing that was answered is sent again.
@@ -67,7 +69,7 @@ def extract(
     Raises
     ------
     UsageError, CannotRun
-        A budget below 1, an unknown attack, an attack that cannot run against this oracle.
+        A budget below 1, an unknown attack or guard, an attack that cannot run against this oracle.
     JournalError
         The journal cannot be written, or holds another run.
     ServiceError
@@ -83,8 +85,10 @@ def extract(
     >>> run.queries, filch.fidelity(oracle, run.model).r_unif
     (3, 0.0)
     """
-    guards = guard if isinstance(guard, Iterable) else [guard]
-    target = guarded(oracle, guards)
+    guards = [guard] if isinstance(guard, str) or not isinstance(guard, Iterable) else guard
+    target = guarded(oracle, [parse(one) if isinstance(one, str) else one for one in guards])
+    if isinstance(attack, type):
+        raise UsageError(f"an attack is an instance, {attack.__name__}(…), or a name, not a class")
     chosen = attacks.make(attack) if isinstance(attack, str) else attack
     watch = Evaluation.of(target, X_test, _CURVE_ROWS, seed).measure if curve and oracle.local else None
     opened = (

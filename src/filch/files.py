@@ -28,10 +28,12 @@ def load_model(path: str | Path, *, trust: bool = False) -> Any:
         No such file, or one that cannot be read.
     """
     path = Path(path)
+    if path.suffix == ".npz":
+        raise UsageError(f"{path} is a copy that filch saved: name the model itself, as a file or address")
     if not path.is_file():
         raise UsageError(f"there is no file {path}")
     if path.suffix == ".skops":
-        return _load_skops(path, trust)
+        return load_skops(path, trust=trust)
     if not trust:
         raise UntrustedFile(
             f"loading {path} runs the code in it: pass --trust (trust=True) if it is yours, or save it with skops"
@@ -88,19 +90,24 @@ def load_table(path: str | Path, target: str | None = None) -> tuple[pd.DataFram
     return frame.drop(columns=target), frame[target]
 
 
-def _load_skops(path: Path, trust: bool) -> Any:
+def load_skops(path: Path, *, trust: bool = False) -> Any:
+    """Load what a ``.skops`` file holds.
+
+    Raises
+    ------
+    UntrustedFile
+        Types that skops does not know, without ``trust``.
+    UsageError
+        A damaged file, or no skops installed.
+    """
     try:
         from skops import io
     except ImportError as error:
         raise UsageError(f"{path} needs skops: pip install 'filch[skops]'") from error
     try:
         unknown = io.get_untrusted_types(file=path)
-        if unknown and not trust:
-            raise UntrustedFile(
-                f"{path} holds types that skops does not know ({unknown[0]}): pass --trust if it is yours"
-            )
-        return io.load(path, trusted=unknown)
-    except UntrustedFile:
-        raise
+        if not unknown or trust:
+            return io.load(path, trusted=unknown)
     except Exception as error:  # a damaged archive raises whatever its parts raise
         raise UsageError(f"{path} is no skops file: {' '.join(str(error).split())[:160]}") from error
+    raise UntrustedFile(f"{path} holds types that skops does not know ({unknown[0]}): pass --trust if it is yours")

@@ -100,7 +100,7 @@ def test_it_takes_about_half_of_a_search_attribute_by_attribute():
         model = fitted(seed, 3, bins=16)
         ours, papers = (
             filch.extract(oracle(model), attack=Attack(variant=variant), budget=5_000, seed=seed, curve=False)
-            for variant in ("filch", "paper")
+            for variant in ("ours", "paper")
         )
         assert papers.outcome.value == "verified"
         ratios.append(ours.queries / papers.queries)

@@ -35,7 +35,7 @@ def shop(tmp_path_factory):
 @contextlib.contextmanager
 def served(folder, monkeypatch):
     """Serve it from another process; its address."""
-    command = [sys.executable, "-m", "filch.cli", "serve", str(folder / "model.joblib"), "--trust"]
+    command = [sys.executable, "-m", "filch", "serve", str(folder / "model.joblib"), "--trust"]
     command += ["--data", str(folder / "customers.csv"), "--target", "churn", "--dialect", "amazon-ml"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**environment, "COLUMNS": "300"}) as server:

@@ -32,7 +32,7 @@ def test_a_tree_is_served_and_extracted(tree, tmp_path, monkeypatch, capsys, end
         tree.save(file)
     else:
         file.write_text(json.dumps(to_bigml(tree)))
-    command = [sys.executable, "-m", "filch.cli", "serve", str(file), "--dialect", "bigml"]
+    command = [sys.executable, "-m", "filch", "serve", str(file), "--dialect", "bigml"]
     command += ["--credits", "50", "--price", "0.1"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BIGML_")}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**environment, "COLUMNS": "300"}) as server:
@@ -70,4 +70,4 @@ def test_mistakes_are_told_in_a_line(capsys, tmp_path, monkeypatch):
     assert "names no model" in mistake(capsys, "extract", "bigml://model/1")
     monkeypatch.delenv("BIGML_DOMAIN", raising=False)
     assert "--i-am-authorized" in mistake(capsys, "extract", "bigml://model/" + "0" * 24)
-    assert "takes no --data" in mistake(capsys, "extract", "bigml://model/" + "0" * 24, "--classes", "a,b")
+    assert "takes no --classes" in mistake(capsys, "extract", "bigml://model/" + "0" * 24, "--classes", "a,b")

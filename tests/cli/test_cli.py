@@ -172,19 +172,30 @@ def test_help_has_examples(capsys, command):
             ("extract", "{local}", "--attack", "retraining", "-p", "surrogate=svm"),
             "no surrogate 'svm': choose logistic",
         ),
-        (("extract", "{local}", "--attack", "retraining", "-p", "rounds=few"), "retraining: "),
+        (
+            ("extract", "{local}", "--attack", "retraining", "-p", "rounds=few"),
+            "does not take rounds='few': expected `int`",
+        ),
         (("extract", "{local}", "--attack", "retraining", "-p", "depth=3"), "depth"),
         (("extract", "{local}", "--attack", "retraining", "-p", "rounds"), "name=value"),
         (("extract", "{local}", "--attack", "retraining", "-p", "rounds=1", "-p", "rounds=2"), "twice"),
         (("extract", "{local}", "--attack", "knockoff", "-p", "pool=absent.csv"), "no file absent.csv"),
         (("extract", "{local}", "--guard", "wall"), "wall"),
-        (("audit", "{local}", "--against", "9 moons"), "9 moons"),
+        (("audit", "{local}", "--against", "9 moons"), "write decimals such as 4"),
         (("report", "absent"), "absent"),
         (("reproduce", "table99"), "table99"),
         (("reproduce", "figure7", "--only", "iris", "--alphas", "nan"), "alphas are numbers above 0"),
         (("reproduce", "figure7", "--only", "iris", "--results", "{here}/rows.csv"), "choose another folder"),
         (("audit", "{local}", "--fail-under", "-5"), "--fail-under is a number of queries"),
-        (("audit", "{local}", "--dialect", "soap"), "leave it out for a model file"),
+        (("audit", "{local}", "--dialect", "soap"), "a model file takes no --dialect: leave it out"),
+        (("extract", "{local}", "--classes", "a,b"), "a model file takes no --classes"),
+        (("extract", "{local}", "--timeout", "3"), "a model file takes no --timeout"),
+        (("extract", "{local}", "--rate", "3"), "a model file takes no --rate"),
+        (("extract", "bigml://model/53c872fb37203f7085000ddd", "--max-batch", "3"), "bigml:// takes no --max-batch"),
+        (("extract", "http://127.0.0.1:9/v2/models/m/infer", "--dialect", "mlflow"), "leave out dialect='mlflow'"),
+        (("extract", "{here}/copy.npz"), "a copy that filch saved"),
+        (("audit", "{local}", "--price", "-1"), "price must not be negative"),
+        (("audit", "{local}", "--against", "top-9"), "hides nothing of 2 classes"),
         (("extract", "{local}", "--evaluate", "-1"), "--evaluate is 0"),
         (("extract", "{local}", "--out", "{here}"), "it is a folder"),
         (("extract", "{local}", "--attack", "logistic", "-p", "linc=3"), "no parameter 'linc': choose link, check"),
@@ -227,6 +238,14 @@ def test_a_category_that_the_model_does_not_take(capsys, tmp_path):
         assert len(error.strip().splitlines()) == 1
 
 
+def test_a_reader_that_has_gone_is_no_error(here):
+    command = [sys.executable, "-m", "filch", "extract", *map(str, local(here, "--budget", "50", "--json"))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()  # before anything is printed
+        told = process.stderr.read()
+        assert process.wait(timeout=60) == 0 and not told
+
+
 def test_a_disk_that_fills_is_told_in_a_line(capsys, here, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device", "copy.npz")
@@ -251,7 +270,7 @@ def heed_ctrl_c():
 
 
 def test_serve_says_where_and_ends_at_ctrl_c(here):
-    command = [sys.executable, "-m", "filch.cli", "serve", *map(str, local(here))]
+    command = [sys.executable, "-m", "filch", "serve", *map(str, local(here))]
     wide = {**os.environ, "COLUMNS": "300"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=wide, preexec_fn=heed_ctrl_c) as server:
         try:

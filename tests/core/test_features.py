@@ -240,7 +240,8 @@ def test_a_range_of_one_point_is_a_feature() -> None:
 
 
 @pytest.mark.parametrize(
-    ("low", "high"), [([0, 0], [1, 1, 1]), ([[0]], [[1]]), (["a"], [1]), ([], []), ([2], [1]), ([math.nan], [1])]
+    ("low", "high"),
+    [([0, 0], [1, 1, 1]), ([0, 1], [1]), ([[0]], [[1]]), (["a"], [1]), ([], []), ([2], [1]), ([math.nan], [1])],
 )
 def test_boxes_that_cannot_be(low: list[object], high: list[object]) -> None:
     with pytest.raises(SchemaError):

@@ -77,11 +77,12 @@ def spec(reveal: Reveal, classes=("a", "b", "c")) -> OracleSpec:
         (Rounding(3), spec(Reveal("node")), "no numbers to round"),
         (TopK(2), spec(Reveal("labels")), "no probabilities"),
         (TopK(2), spec(Reveal("top-1")), "choose k up to 1"),
+        (TopK(3), spec(Reveal("probabilities")), "hides nothing of 3 classes"),
         (LabelsOnly(), spec(Reveal("value"), None), "use rounding"),
     ],
 )
 def test_a_guard_refuses_what_is_not_revealed(guard, public, mend):
-    with pytest.raises(NotRevealed, match=mend):
+    with pytest.raises((NotRevealed, UsageError), match=mend):
         guard.public(public)
 
 

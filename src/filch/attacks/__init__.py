@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, get_type_hints
+
+import msgspec
 
 from filch.core.attack import Attack
 from filch.errors import UsageError
@@ -98,7 +100,7 @@ def make(name: str, **parameters: Any) -> Attack:
     Raises
     ------
     UsageError
-        No such attack, or a parameter that it does not have.
+        No such attack, a parameter that it does not have, or a value of the wrong type.
 
     Examples
     --------
@@ -111,11 +113,26 @@ def make(name: str, **parameters: Any) -> Attack:
     module, kind, _ = found
     made = getattr(import_module(f"filch.attacks.{module}"), kind)
     known = [field.name for field in dataclasses.fields(made) if field.init]
-    for parameter in parameters:
+    for parameter, value in parameters.items():
         if parameter not in known:
             raise UsageError(f"{name} has no parameter {parameter!r}: choose {', '.join(known)}")
+        if (wrong := _mistyped(made, parameter, value)) is not None:
+            raise UsageError(f"{name} does not take {parameter}={value!r}: {wrong}")
     try:
         attack: Attack = made(**parameters)
     except TypeError as error:
         raise UsageError(f"{name}: {error}") from error
     return attack
+
+
+def _mistyped(kind: type, parameter: str, value: Any) -> str | None:
+    """What a parameter is expected to be, where a plain value, as of a command line, is not that; else None."""
+    if not isinstance(value, str | bool | int | float | tuple | None):
+        return None
+    try:
+        msgspec.convert(value, get_type_hints(kind)[parameter])
+    except msgspec.ValidationError as error:
+        return str(error)[:1].lower() + str(error)[1:].partition(", got")[0]
+    except TypeError:  # a type that only Python knows
+        return None
+    return None

@@ -47,7 +47,7 @@ class BinnedLinear:
         attributes are exact.
     check : int, default 8
         Further rows that the model is held against; 0 leaves the outcome unverified.
-    variant : {"filch", "paper"}
+    variant : {"ours", "paper"}
         "paper" searches one attribute at a time, as the paper does, to intervals of ε; for comparison.
     ovr : bool, default True
         Whether to go on, with three or more classes, where two attributes do not add what each adds alone: one-vs-rest
@@ -73,12 +73,12 @@ class BinnedLinear:
 
     epsilon: float = 1e-3
     check: int = 8
-    variant: Literal["filch", "paper"] = "filch"
+    variant: Literal["ours", "paper"] = "ours"
     ovr: bool = True
 
     def __post_init__(self) -> None:
-        if not 0 < self.epsilon < 0.5 or self.check < 0 or self.variant not in ("filch", "paper"):
-            raise UsageError('BinnedLinear takes 0 < epsilon < 0.5, check ≥ 0 and variant="filch" or "paper"')
+        if not 0 < self.epsilon < 0.5 or self.check < 0 or self.variant not in ("ours", "paper"):
+            raise UsageError('BinnedLinear takes 0 < epsilon < 0.5, check ≥ 0 and variant="ours" or "paper"')
 
     def needs(self, spec: OracleSpec) -> str | None:
         """All probabilities, or a regression's value."""

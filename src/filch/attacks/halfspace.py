@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filch.attacks.linear.conversation import Goal
-from filch.attacks.linear.curves import Crossings
+from filch.attacks.linear.crossings import Crossings
 from filch.attacks.linear.design import Design
 from filch.attacks.linear.halver import Halver
 from filch.attacks.linear.halving import Halving

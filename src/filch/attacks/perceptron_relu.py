@@ -71,10 +71,11 @@ class PerceptronRelu:
             return "the target is no classifier with two or more classes"
         elif not spec.reveal.shows_probabilities or (k is not None and k < spec.n_classes):
             return f'it needs all class probabilities, and the oracle reveals {spec.reveal.level}; try "retraining"'
+        other = "retraining" if spec.classes is None else "perceptron-sgd"
         if spec.decimals is not None and spec.decimals < 12:
-            return f'rounding to {spec.decimals} decimals hides the slopes that it measures; try "perceptron-sgd"'
+            return f'rounding to {spec.decimals} decimals hides the slopes that it measures; try "{other}"'
         if not len(View(spec).moving):
-            return 'it moves along lines, and no column is a number; try "perceptron-sgd"'
+            return f'it moves along lines, and no column is a number; try "{other}"'
         return None
 
     def steps(self, spec: OracleSpec, rng: np.random.Generator, *, budget: int, known: Answers) -> Steps:

@@ -180,7 +180,7 @@ def _coarser(spec: OracleSpec) -> tuple[Level, ...]:
 
 def _named(spec: OracleSpec, names: Iterable[str]) -> tuple[Level, ...]:
     levels: dict[str, Level] = {}
-    for name in (name.strip() for name in names):
+    for name in (name.strip() for name in ([names] if isinstance(names, str) else names)):
         if name in ("served", describe_reveal(spec.reveal)):
             continue  # always audited
         level = _level(name)
@@ -197,7 +197,10 @@ def _named(spec: OracleSpec, names: Iterable[str]) -> tuple[Level, ...]:
 
 def _level(name: str) -> Level:
     digits = re.sub(r" decimals?$", "", name)
-    guard = parse(f"rounding:{digits}" if digits.isdigit() else name)
+    try:
+        guard = parse(f"rounding:{digits}" if digits.isdigit() else name)
+    except UsageError as error:
+        raise UsageError(f"no coarser answer {name!r}: write decimals such as 4, top-1 or labels") from error
     if isinstance(guard, Rounding):
         return _rounded(guard.decimals)
     if isinstance(guard, LabelsOnly):

@@ -186,17 +186,19 @@ def prepare(
     seeds: int = 1,
 ) -> Prepared:
     """Get an audit ready and send nothing: `Prepared.plan` says what it would cost. See `audit` for the parameters."""
-    for label, number in {"seed": seed, "n_test": n_test, "n_uniform": n_uniform}.items():
+    not_negative = {"seed": seed, "n_test": n_test, "n_uniform": n_uniform, "price": price, "latency": latency}
+    for label, number in not_negative.items():
         if number is not None and number < 0:
             raise UsageError(f"{label} must not be negative, got {number}")
+    for label, number in {"concurrency": concurrency, "seeds": seeds}.items():
+        if number < 1:
+            raise UsageError(f"{label} must be at least 1, got {number}")
+    if rate is not None and rate <= 0:
+        raise UsageError(f"rate must be above 0, got {rate}")
     X = None if frame is None else _inputs(frame, target)
     oracle = model if hasattr(model, "answer") and hasattr(model, "spec") else local_oracle(model, X)
     most = LOCAL_ROWS if oracle.local else REMOTE_ROWS
     X_test = None if X is None else _some(X, most if n_test is None else n_test, seed)
-    if min(price, latency) < 0 or concurrency < 1 or (rate is not None and rate <= 0) or seeds < 1:
-        raise UsageError(
-            "price and latency must not be negative, rate must be above 0, concurrency and seeds at least 1"
-        )
     plan = make_plan(
         oracle,
         reveals=reveals,

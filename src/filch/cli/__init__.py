@@ -5,6 +5,7 @@ Exit codes: 0 done; 2 an error, told in one line; 3 ``--fail-under`` not met; 13
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated, Any
 
@@ -21,12 +22,18 @@ class _Interrupted(Exception):
     """A Ctrl-C on its way out of Click, which would swallow what it says."""
 
 
+class _Closed(Exception):
+    """The reader of our output has gone: on its way out of Click, which would call that an error."""
+
+
 class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as stop:
             raise _Interrupted(str(stop)) from None
+        except BrokenPipeError:
+            raise _Closed from None
 
 
 app = typer.Typer(
@@ -74,8 +81,8 @@ def main(arguments: list[str] | None = None) -> None:
     except (KeyboardInterrupt, _Interrupted) as stop:
         complain(str(stop).removeprefix("stopped; ") or "interrupted", kind="stopped")
         sys.exit(130)
-    except BrokenPipeError:  # the reader of our output has gone
-        sys.stderr.close()
+    except (BrokenPipeError, _Closed):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python flushes into it once more
         sys.exit(0)
     except OSError as error:  # a full disk, mostly
         complain(f"{error.filename or 'a file'}: {error.strerror or error}; make room, or choose another place")

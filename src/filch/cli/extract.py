@@ -85,6 +85,8 @@ def _extract(
         where, data, column, trust, dialect, reveal, decimals, classes, max_batch, concurrency, rate, timeout,
         header_env, ca_file, authorized_by,
     )  # fmt: skip
+    if not target.remote and (rate is not None or authorized_by is not None):
+        raise UsageError("a model file takes no --rate and no --i-am-authorized: leave them out")
     table = target.table()
     oracle = target.oracle(table)
     protections = [guards.parse(text) for text in guard or ()]

@@ -55,8 +55,9 @@ def _serve(
 ) -> None:
     """Serve a model over HTTP, until Ctrl-C.
 
-    A scikit-learn model by KServe's or MLflow's protocol; BigML's JSON, or a tree that filch saved, as BigML does;
-    a model that takes missing values as Amazon ML did.
+    A scikit-learn model is served by KServe's or MLflow's protocol, or as Amazon ML did if it takes missing values.
+
+    A model in BigML's JSON, or a tree that filch saved, is served as BigML does.
     """
     if dialect == "bigml":
         _serve_bigml(where, host, port, white_box, credits, price)

@@ -28,7 +28,7 @@ Dialect = Annotated[
     str, typer.Option("--dialect", help="The API's protocol: kserve-v2, mlflow; to serve also bigml, amazon-ml.")
 ]
 Shown = Annotated[
-    str | None, typer.Option("--reveal", help="What answers show: probabilities, top-1 …, labels, value.")
+    str | None, typer.Option("--reveal", help="What answers show: probabilities, top-1 …, labels, value, scores, node.")
 ]
 Decimals = Annotated[int | None, typer.Option("--decimals", help="The decimals that answers are rounded to.")]
 Classes = Annotated[
@@ -87,8 +87,7 @@ class Target:
             The model cannot be loaded, or the API does not answer; see `filch.errors`.
         """
         if not self.remote:
-            if self.dialect != "kserve-v2":
-                raise UsageError("--dialect says how an address is spoken to: leave it out for a model file")
+            self._refuse("a model file", "--dialect", "--classes", "--timeout", "--header-env", "--ca-file")
             return self._local(table)
         if self.where.startswith(SCHEME):
             return self._bigml()
@@ -111,10 +110,8 @@ class Target:
         )
 
     def _bigml(self) -> Oracle:
-        if self.header_env or self.ca_file or self.classes or self.data or self.decimals is not None:
-            raise UsageError(
-                "bigml:// takes no --data, --classes, --decimals, --header-env and --ca-file: its API tells all that"
-            )
+        told = ("--data", "--classes", "--decimals", "--max-batch")
+        self._refuse("bigml://", "--dialect", *told, "--header-env", "--ca-file")
         return connect_bigml(
             self.where,
             reveal=self.reveal,
@@ -125,8 +122,8 @@ class Target:
         )
 
     def _amazon(self, table: pd.DataFrame | None) -> Oracle:
-        if self.header_env or self.ca_file or self.decimals is not None or self.reveal is not None:
-            raise UsageError("amazon-ml:// takes no --reveal, --decimals, --header-env and --ca-file")
+        shown = ("--reveal", "--decimals", "--max-batch")
+        self._refuse("amazon-ml://", "--dialect", *shown, "--header-env", "--ca-file")
         return connect_amazon(
             self.where,
             space=None if table is None else FeatureSpace.from_frame(table, missing="omit"),
@@ -136,6 +133,14 @@ class Target:
             timeout=self.timeout,
             authorized_by=self.authorized_by,
         )
+
+    def _refuse(self, kind: str, *names: str) -> None:
+        """Say that an option was given which this kind of target does not heed."""
+        unset = Target(self.where)
+        for name in names:
+            attribute = name.removeprefix("--").replace("-", "_")
+            if getattr(self, attribute) not in (None, [], getattr(unset, attribute)):
+                raise UsageError(f"{kind} takes no {name}: leave it out")
 
     def _local(self, table: pd.DataFrame | None) -> Oracle:
         model = load_model(self.where, trust=self.trust)

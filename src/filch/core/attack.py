@@ -6,6 +6,7 @@ driver (`filch.core.drive`) answers, counts, journals and stops it at its budget
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -112,6 +113,18 @@ class Attack(Protocol):
             Answers of this oracle that are paid already and free to use; often none.
         """
         ...
+
+
+def called(attack: Attack) -> str:
+    """What people call an attack: its class, as names are written on the command line.
+
+    Examples
+    --------
+    >>> from filch.attacks import make
+    >>> called(make("perceptron-sgd")), called(make("tree-top-down"))
+    ('perceptron-sgd', 'tree-top-down')
+    """
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", type(attack).__name__).lower()
 
 
 # ── lockstep ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from filch.core.answers import Answers
-from filch.core.attack import MOST_BYTES, Account, Ask, Attack, Finding, Outcome, Steps
+from filch.core.attack import MOST_BYTES, Account, Ask, Attack, Finding, Outcome, Steps, called
 from filch.core.digest import describe, settings_of
 from filch.core.features import Rows
 from filch.core.journal import Journal, RecordedAsk, RunLog
@@ -76,13 +76,15 @@ def drive(
     ServiceError
         The API does not answer; what was answered is in the journal.
     """
+    if not isinstance(budget, int | np.integer):
+        raise UsageError(f"a budget is a whole number of queries, got {budget!r}")
     if budget < 1:
         raise UsageError(f"a budget of {budget} buys no query: give at least 1")
     if seed < 0:
         raise UsageError(f"a seed is 0 or more, got {seed}")
     why = attack.needs(oracle.spec)
     if why:
-        raise CannotRun(f"{type(attack).__name__} cannot run here: {why}")
+        raise CannotRun(f"{called(attack)} cannot run here: {why}")
     settings = settings_of(oracle, attack, budget, seed, known)
     log = journal.open_run(name, settings) if journal else None
     started = time.perf_counter()

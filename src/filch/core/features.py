@@ -109,17 +109,31 @@ class FeatureSpace:
     def box(cls, low: npt.ArrayLike, high: npt.ArrayLike, names: Sequence[str] | None = None) -> FeatureSpace:
         """Continuous features ``low ≤ x ≤ high``, for a target that takes a plain matrix (a DataFrame if named).
 
+        Parameters
+        ----------
+        low, high : float or (d,)
+            In the units of the columns; one number stands for all columns.
+        names : sequence of str, optional
+            By default ``x0``, ``x1``, ….
+
+        Raises
+        ------
+        SchemaError
+            Numbers of lows, highs and names that differ, no numbers, or a range that ends below its beginning.
+
         Examples
         --------
         >>> FeatureSpace.box([-1, -1], [1, 1]).names
         ('x0', 'x1')
         """
+        wanted = "a box needs one low and one high number a column"
         try:
-            low, high = np.broadcast_arrays(np.atleast_1d(np.asarray(low, float)), np.asarray(high, float))
+            low, high = np.asarray(low, float), np.asarray(high, float)
         except (TypeError, ValueError) as error:
-            raise SchemaError(f"a box needs one low and one high number a column: {error}") from error
-        if low.ndim != 1:
-            raise SchemaError(f"a box needs one low and one high number a column, got shape {low.shape}")
+            raise SchemaError(f"{wanted}: {error}") from error
+        if max(low.ndim, high.ndim) > 1 or (low.ndim == high.ndim and low.shape != high.shape):
+            raise SchemaError(f"{wanted}, got shapes {low.shape} and {high.shape}")
+        low, high = np.broadcast_arrays(np.atleast_1d(low), high)
         labels = [f"x{j}" for j in range(low.size)] if names is None else [str(name) for name in names]
         if len(labels) != low.size:
             raise SchemaError(f"{low.size} ranges, but {len(labels)} names")

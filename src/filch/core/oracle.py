@@ -166,7 +166,9 @@ class ModelOracle:
         omission: bool = False,
         max_batch: int | None = None,
     ) -> None:
-        shown = reveal if isinstance(reveal, Reveal) else Reveal(reveal, decimals)
+        shown = reveal if isinstance(reveal, Reveal) else Reveal(reveal)
+        if decimals is not None:
+            shown = replace(shown, decimals=decimals)
         classes = getattr(model, "classes_", None)
         _check_reveal(model, shown, classifies=classes is not None)
         _check_columns(model, space)

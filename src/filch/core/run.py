@@ -75,6 +75,10 @@ class Run:
     seconds: float
     settings: Mapping[str, str]
 
+    def __repr__(self) -> str:
+        copy = "no model" if self.model is None else type(self.model).__name__
+        return f"<Run: {self.outcome.value}, {self.queries:,} queries, {self.requests:,} requests, {copy}>"
+
     @property
     def queries(self) -> int:
         """Rows in the attack account."""

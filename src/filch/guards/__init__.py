@@ -15,24 +15,13 @@ from filch.guards.labels_only import LabelsOnly
 from filch.guards.rounding import Rounding
 from filch.guards.top_k import TopK
 
-__all__ = ["LabelsOnly", "Rounding", "TopK", "names", "parse"]
+__all__ = ["LabelsOnly", "Rounding", "TopK", "parse"]
 
-_GUARDS: Mapping[str, tuple[str, Callable[..., Guard], str]] = {
-    "rounding:DECIMALS": (r"rounding:(\d+)", lambda decimals: Rounding(int(decimals)), "fewer decimals"),
-    "labels": (r"labels", LabelsOnly, "the predicted class only"),
-    "top-K": (r"top-(\d+)", lambda k: TopK(int(k)), "the K highest probabilities only"),
+_GUARDS: Mapping[str, tuple[str, Callable[..., Guard]]] = {
+    "rounding:DECIMALS": (r"rounding:(\d+)", lambda decimals: Rounding(int(decimals))),
+    "labels": (r"labels", LabelsOnly),
+    "top-K": (r"top-(\d+)", lambda k: TopK(int(k))),
 }
-
-
-def names() -> dict[str, str]:
-    """How guards are written, with what each leaves in a few words.
-
-    Examples
-    --------
-    >>> list(names())
-    ['rounding:DECIMALS', 'labels', 'top-K']
-    """
-    return {name: line for name, (_, _, line) in _GUARDS.items()}
 
 
 def parse(text: str) -> Guard:
@@ -53,7 +42,7 @@ def parse(text: str) -> Guard:
     >>> parse("rounding:2"), parse("labels"), parse("top-2")
     (Rounding(decimals=2), LabelsOnly(), TopK(k=2))
     """
-    for pattern, make, _ in _GUARDS.values():
+    for pattern, make in _GUARDS.values():
         found = re.fullmatch(pattern, text.strip(), flags=re.ASCII)
         if found:
             return make(*found.groups())

@@ -45,4 +45,6 @@ class TopK(Coarser):
             raise NotRevealed(f"the oracle reveals {spec.reveal.level}, no probabilities to choose from")
         if spec.reveal.k is not None and spec.reveal.k < self.k:
             raise NotRevealed(f"the oracle shows {spec.reveal.level} already: choose k up to {spec.reveal.k}")
+        if self.k >= spec.n_classes:
+            raise UsageError(f"top-{self.k} hides nothing of {spec.n_classes} classes: choose k below {spec.n_classes}")
         return Reveal(f"top-{self.k}", spec.decimals)

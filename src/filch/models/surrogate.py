@@ -16,6 +16,7 @@ from sklearn.utils.metaestimators import available_if
 from filch.core.encoding import OneHot
 from filch.core.features import FeatureSpace, Rows
 from filch.errors import UntrustedFile, UsageError
+from filch.files import load_skops
 
 Floats = npt.NDArray[np.float64]
 
@@ -146,7 +147,7 @@ class SurrogateModel:
         path = Path(path)
         if not path.is_file():
             raise UsageError(f"there is no file {path}")
-        facts = _read_skops(path, trust) if path.suffix == ".skops" else _read_joblib(path, trust)
+        facts = load_skops(path, trust=trust) if path.suffix == ".skops" else _read_joblib(path, trust)
         if not isinstance(facts, dict) or facts.get("kind") != "surrogate":
             raise UsageError(f"{path} is no saved surrogate: give a file that an extracted model's save() wrote")
         classes = None if facts["classes"] is None else tuple(facts["classes"])
@@ -165,20 +166,6 @@ def _read_joblib(path: Path, trust: bool) -> Any:
         return joblib.load(path)
     except Exception as error:  # unpickling raises whatever the file makes it raise
         raise UsageError(f"{path} is no saved surrogate: {' '.join(str(error).split())[:160]}") from error
-
-
-def _read_skops(path: Path, trust: bool) -> Any:
-    try:
-        from skops import io
-    except ImportError as error:
-        raise UsageError(f"{path} needs skops: pip install 'filch[skops]'") from error
-    try:
-        unknown = io.get_untrusted_types(file=path)
-        if not unknown or trust:
-            return io.load(path, trusted=unknown)
-    except Exception as error:  # a damaged archive raises whatever its parts raise
-        raise UsageError(f"{path} is no skops file: {' '.join(str(error).split())[:160]}") from error
-    raise UntrustedFile(f"{path} holds types that skops does not know ({unknown[0]}): pass --trust if it is yours")
 
 
 _ARRAYS = ("coef_", "intercept_", "coefs_", "intercepts_", "support_vectors_", "dual_coef_", "alpha_", "X_fit_")

@@ -102,7 +102,7 @@ def run(seeds: Sequence[int] = SEEDS, datasets: Sequence[str] = DATASETS, progre
     for name in datasets:
         target, account = amazon_target(name), AmazonAccount(peak=1e6)
         with serving_amazon(target.model, target.study.space, account=account) as address:
-            for method, variant in ((OURS, "filch"), (PAPERS, "paper")):
+            for method, variant in ((OURS, "ours"), (PAPERS, "paper")):
                 row, last = _measure(target, address, account, method, variant, seeds, progress)  # type: ignore[arg-type]
                 lines.append(row)
                 if method == OURS and isinstance(last, AdditiveModel):
@@ -123,7 +123,7 @@ def _measure(
     address: str,
     account: AmazonAccount,
     method: str,
-    variant: Literal["filch", "paper"],
+    variant: Literal["ours", "paper"],
     seeds: Sequence[int],
     progress: Told | None,
 ) -> tuple[Row, object]:

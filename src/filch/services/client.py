@@ -128,10 +128,10 @@ def connect(
     )
     transport = Transport(client, timeout, Patience(attempts, rate), sources, tuple(hidden))
     try:
-        speaks, facts = _learn(transport, address, speaks)
+        speaks, facts, silent = _learn(transport, address, speaks)
         shown = _shown(reveal, facts.reveal)
         spec = OracleSpec(
-            space=_space(space or facts.space, address),
+            space=_space(space or facts.space, address, silent),
             classes=_classes(classes, facts, shown),
             reveal=shown if decimals is None else replace(shown, decimals=decimals),
             omission=facts.omission if omission is None else omission,
@@ -186,16 +186,17 @@ class HttpOracle(PooledOracle):
         return Reply(batch, self._dialect.decode_answers(answer, batch.rows, self.spec))
 
 
-def _learn(transport: Transport, address: httpx.URL, dialect: Dialect) -> tuple[Dialect, Facts]:
+def _learn(transport: Transport, address: httpx.URL, dialect: Dialect) -> tuple[Dialect, Facts, str]:
+    """What the metadata tell, and where they do not, why."""
     path = dialect.metadata(address.path)
     if path is None:
-        return dialect, Facts()
+        return dialect, Facts(), ""
     try:
-        return dialect.learn(transport.exchange("GET", address.copy_with(path=path)))
+        return *dialect.learn(transport.exchange("GET", address.copy_with(path=path))), ""
     except Rejected as error:
         if error.status not in _NO_METADATA:
             raise
-        return dialect, Facts()
+        return dialect, Facts(), f" ({path} answers {error.status}: is the model's name right?)"
 
 
 def _shown(given: str | Reveal | None, told: Reveal | None) -> Reveal:
@@ -207,10 +208,10 @@ def _shown(given: str | Reveal | None, told: Reveal | None) -> Reveal:
     return shown
 
 
-def _space(space: FeatureSpace | None, address: httpx.URL) -> FeatureSpace:
+def _space(space: FeatureSpace | None, address: httpx.URL, silent: str) -> FeatureSpace:
     if space is None:
         raise SchemaError(
-            f"{bare(address)} tells no schema: pass space=, read off a table of typical rows (--data CSV)"
+            f"{bare(address)} tells no schema{silent}: pass space=, read off a table of typical rows (--data CSV)"
         )
     return space
 

@@ -39,7 +39,7 @@ class View(Protocol):
 
 
 class Boundary(Protocol):
-    """Makes rows close to boundaries: `filch.attacks.linear.halving.Halving`, or `.curves.Crossings`."""
+    """Makes rows close to boundaries: `filch.attacks.linear.halving.Halving`, or `.crossings.Crossings`."""
 
     def rows(self, mean: Floats, ways: Floats, deviation: float, rng: np.random.Generator) -> Rows:
         """Rows with a score near 0 under ``mean`` that lie far out along ``ways``."""

@@ -70,6 +70,8 @@ class MLflow:
 
     def endpoint(self, path: str) -> str:
         """``/invocations``, from that or from the path above it."""
+        if path.rstrip("/").endswith("/infer"):
+            raise UsageError(f"the path {path!r} is KServe's: leave out dialect='mlflow' (--dialect mlflow)")
         found = _PATH.fullmatch(path)
         return f"{found['base'] if found else path}/invocations"
 

@@ -1,5 +1,0 @@
-"""``python -m filch.cli``."""
-
-from filch.cli import main
-
-main()
