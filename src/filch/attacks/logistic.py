@@ -1,7 +1,8 @@
 """Equation solving for logistic models: binary, softmax and one-vs-rest [Tramèr16, §4.1.1, §4.1.2].
 
 Recovers the weights to float precision from class probabilities, over direct inputs or over raw columns that the
-server encodes: one-hot encoding and scaling fold into the weights. Needs all probabilities.
+server encodes: one-hot encoding and scaling fold into the weights. Needs probabilities: all of them, the k highest, or
+rounded ones, which leave the weights less certain.
 
 Queries, with d free encoded columns (`Design.size` = d + 1) and c classes: binary and softmax d + 1, since ``log f_i
 − log f_0`` is affine in x for every class at once; one-vs-rest at most 1.2 ⌈c(d + 1)/(c − 1)⌉, since each answer

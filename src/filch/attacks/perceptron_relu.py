@@ -6,7 +6,7 @@ changes; ⌈h/m⌉ + 1 gradients between the kinks, of m = c − 1 scores each (
 tell what was missed, and polish. After [Carlini20, §4], who take one output; with m of them, m times fewer gradients
 are enough.
 
-Queries: about 5 h for a line, (⌈h/m⌉ + 1)(d + 1) for gradients, d the free columns, and 1.15 equations for each
+Queries: about 7 h for lines, (⌈h/m⌉ + 1)(d + 1) for gradients, d the free columns, and 1.15 equations for each
 weight in random rows. Numbers are asked at fractional values, and beyond their range. ``check`` further rows in the
 selection account verify the fit.
 """

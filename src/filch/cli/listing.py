@@ -1,4 +1,4 @@
-"""`filch attacks`: what there is, and whether it can run."""
+"""`filch attacks`: what there is, in a line each."""
 
 from __future__ import annotations
 
