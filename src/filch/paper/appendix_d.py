@@ -12,7 +12,8 @@ from filch.attacks.logistic import Logistic
 from filch.attacks.perceptron_sgd import PerceptronSGD
 from filch.attacks.retraining import Retraining
 from filch.core.attack import Attack
-from filch.paper.compare import OURS, PAPERS, PRINTED, SEEDS, Told, check_datasets, unknowns
+from filch.paper.cells import Told
+from filch.paper.compare import OURS, PAPERS, PRINTED, SEEDS, check_datasets, unknowns
 from filch.paper.lines import Line, compute
 from filch.paper.table4 import DATASETS as MULTICLASS
 from filch.paper.tables import Row, Spread, Table

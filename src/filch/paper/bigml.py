@@ -20,7 +20,8 @@ from filch.extraction import extract
 from filch.models.trees.bigml import BigMLTree, read_bigml
 from filch.models.trees.bigml_write import to_bigml
 from filch.models.trees.oracle import TreeOracle
-from filch.paper.compare import N_UNIFORM, OURS, PAPERS, PRINTED, SEEDS, Told
+from filch.paper.cells import Told
+from filch.paper.compare import N_UNIFORM, OURS, PAPERS, PRINTED, SEEDS
 from filch.paper.tables import Row, Spread, Table
 from filch.paper.trees import TREES, TreeTarget, tree_target
 from filch.services.bigml.account import Account

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from filch.attacks.logistic import Logistic
-from filch.paper.compare import OURS, PAPERS, PRINTED, SEEDS, Told, check_datasets, unknowns
+from filch.paper.cells import Told
+from filch.paper.compare import OURS, PAPERS, PRINTED, SEEDS, check_datasets, unknowns
 from filch.paper.equation_solving import EquationSolving
 from filch.paper.lines import Line, compute
 from filch.paper.tables import Row, Spread, Table

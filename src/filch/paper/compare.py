@@ -11,14 +11,14 @@ from filch.datasets import table3, table3_names
 from filch.errors import UsageError
 from filch.evaluate import Evaluation
 from filch.extraction import extract
-from filch.paper.cells import Result
-from filch.paper.cells import Told as Told
+from filch.paper.cells import Result, Told
 from filch.paper.tables import Row, Spread
 from filch.paper.targets import HIDDEN, Inputs, Target
 
 OURS, PAPERS, PRINTED = "filch", "paper's method", "paper, printed"
 SEEDS = (0, 1, 2, 3, 4)
 N_UNIFORM = 10_000
+_MOST_ALPHA = 10_000
 _SPARE = 10  # times the unknowns: a budget that binds neither method
 MEASURES = ("r_test", "r_unif", "r_tv_test", "r_tv_unif")
 """How far a copy is from its target."""
@@ -39,6 +39,20 @@ def check_datasets(chosen: Sequence[str], known: Sequence[str]) -> None:
             also = " (it is in Table 3, but of the other kind)" if name in table3_names() else ""
             raise UsageError(f"no data set {name!r} here{also}: choose {', '.join(known)}")
         table3(name)
+
+
+def check_alphas(alphas: Sequence[float]) -> tuple[float, ...]:
+    """The alphas, each once, ascending.
+
+    Raises
+    ------
+    UsageError
+        None, or one that is not above 0 and below 10,000.
+    """
+    points = tuple(sorted(set(alphas)))
+    if not points or not 0 < points[0] <= points[-1] < _MOST_ALPHA:
+        raise UsageError(f"alphas are numbers above 0 and below {_MOST_ALPHA:,}; got {list(alphas)}")
+    return points
 
 
 def unknowns(target: Target) -> int:

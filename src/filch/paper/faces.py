@@ -34,7 +34,8 @@ from filch.errors import UsageError
 from filch.evaluate import Evaluation, Fidelity
 from filch.extraction import extract
 from filch.models.logistic import LogisticModel
-from filch.paper.compare import OURS, PAPERS, PRINTED, SEEDS, Told
+from filch.paper.cells import Told
+from filch.paper.compare import OURS, PAPERS, PRINTED, SEEDS
 from filch.paper.equation_solving import EquationSolving
 from filch.paper.faces_page import page
 from filch.paper.tables import Row, Spread, Table

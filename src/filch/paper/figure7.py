@@ -13,8 +13,8 @@ from sklearn.linear_model import LogisticRegression
 from filch.attacks.logistic import Logistic
 from filch.attacks.retraining import Retraining
 from filch.core.answers import Reveal
-from filch.errors import UsageError
-from filch.paper.compare import OURS, PAPERS, SEEDS, Told, check_datasets
+from filch.paper.cells import Told
+from filch.paper.compare import OURS, PAPERS, SEEDS, check_alphas, check_datasets
 from filch.paper.curves import Curve, draw
 from filch.paper.equation_solving import EquationSolving
 from filch.paper.gallery import Gallery, Section
@@ -72,9 +72,7 @@ def run(
 
 def _lines(dataset: str, decimals: Sequence[int], alphas: Sequence[float], labels: bool) -> Iterator[Line]:
     """The lines of one data set."""
-    points = tuple(sorted(set(alphas)))
-    if not points or not 0 < points[0] <= points[-1] < 1e4:
-        raise UsageError(f"alphas are numbers above 0 and below 10,000; got {list(alphas)}")
+    points = check_alphas(alphas)
     most = math.ceil(max(points) * target(dataset, "softmax").study.n_classes) + 1
     for places in decimals:
         name, rounded = f"{places} decimals", Reveal(decimals=places)

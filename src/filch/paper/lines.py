@@ -12,16 +12,13 @@ from filch.core.answers import Reveal
 from filch.core.attack import Attack
 from filch.core.digest import describe
 from filch.core.oracle import ModelOracle
-from filch.errors import UsageError
 from filch.evaluate import Evaluation
 from filch.paper import compare
 from filch.paper.cells import Cell, Result, Told, run_cells
-from filch.paper.compare import N_UNIFORM, SEEDS, point, row_of, unknowns
+from filch.paper.compare import N_UNIFORM, SEEDS, check_alphas, point, row_of, unknowns
 from filch.paper.sources import modules_of
 from filch.paper.tables import Row, Spread
 from filch.paper.targets import Inputs, Kind, Target, target
-
-_MOST = 10_000  # α
 
 
 @dataclass(frozen=True)
@@ -60,8 +57,8 @@ class Line:
     budget: int | None = None
 
     def __post_init__(self) -> None:
-        if not all(0 < alpha < _MOST for alpha in self.alphas):
-            raise UsageError(f"alphas are numbers above 0 and below {_MOST:,}; got {list(self.alphas)}")
+        if self.alphas:
+            check_alphas(self.alphas)
 
     def target(self) -> Target:
         """The target, as this line's attack sees it."""

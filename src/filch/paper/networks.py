@@ -11,7 +11,8 @@ from typing import Literal
 from filch.attacks.perceptron import Perceptron
 from filch.attacks.perceptron_sgd import PerceptronSGD
 from filch.core.encoding import OneHot
-from filch.paper.compare import OURS, PAPERS, PRINTED, SEEDS, Told, check_datasets
+from filch.paper.cells import Told
+from filch.paper.compare import OURS, PAPERS, PRINTED, SEEDS, check_datasets
 from filch.paper.lines import Line, compute
 from filch.paper.tables import Row, Spread, Table
 from filch.paper.targets import HIDDEN, Kind, Target, target

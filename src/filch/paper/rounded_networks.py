@@ -11,7 +11,8 @@ from pathlib import Path
 from filch.attacks.perceptron_rounded import PerceptronRounded
 from filch.attacks.perceptron_sgd import PerceptronSGD
 from filch.core.answers import Reveal
-from filch.paper.compare import OURS, PAPERS, SEEDS, Told, check_datasets
+from filch.paper.cells import Told
+from filch.paper.compare import OURS, PAPERS, SEEDS, check_datasets
 from filch.paper.lines import Line, compute
 from filch.paper.networks import DATASETS as MULTICLASS
 from filch.paper.tables import Table

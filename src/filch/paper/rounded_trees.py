@@ -12,7 +12,8 @@ from typing import Literal
 
 from filch.core.answers import Reveal
 from filch.errors import UsageError
-from filch.paper.compare import SEEDS, Told
+from filch.paper.cells import Told
+from filch.paper.compare import SEEDS
 from filch.paper.table6 import measure
 from filch.paper.tables import Row, Table
 from filch.paper.trees import TREES, tree_target

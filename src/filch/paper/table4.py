@@ -9,7 +9,8 @@ from typing import Literal
 from filch.attacks import make
 from filch.attacks.logistic import Logistic
 from filch.attacks.perceptron_sgd import PerceptronSGD
-from filch.paper.compare import OURS, PAPERS, PRINTED, SEEDS, Told, check_datasets, unknowns
+from filch.paper.cells import Told
+from filch.paper.compare import OURS, PAPERS, PRINTED, SEEDS, check_datasets, unknowns
 from filch.paper.equation_solving import EquationSolving
 from filch.paper.lines import Line, compute
 from filch.paper.tables import Row, Spread, Table

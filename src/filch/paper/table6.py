@@ -23,7 +23,8 @@ from filch.evaluate import Evaluation
 from filch.extraction import extract
 from filch.models.trees.oracle import TreeOracle
 from filch.models.trees.tree import TreeModel
-from filch.paper.compare import N_UNIFORM, OURS, PAPERS, PRINTED, SEEDS, Told
+from filch.paper.cells import Told
+from filch.paper.compare import N_UNIFORM, OURS, PAPERS, PRINTED, SEEDS
 from filch.paper.tables import Row, Spread, Table
 from filch.paper.trees import TREES, TreeTarget, tree_target
 

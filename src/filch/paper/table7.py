@@ -27,7 +27,8 @@ from filch.errors import UsageError
 from filch.extraction import extract
 from filch.models.additive import AdditiveModel
 from filch.models.binned import BinnedLinear
-from filch.paper.compare import N_UNIFORM, OURS, PAPERS, PRINTED, SEEDS, Told
+from filch.paper.cells import Told
+from filch.paper.compare import N_UNIFORM, OURS, PAPERS, PRINTED, SEEDS
 from filch.paper.gallery import Gallery, Section
 from filch.paper.quantiles import draw
 from filch.paper.tables import Row, Spread, Table

@@ -145,15 +145,8 @@ def search_line(
             heard = yield from ask(np.column_stack([places - sides, places + sides]).reshape(-1))
             asked += 2 * len(single)
             for number, (left, right, place) in enumerate(single):
-                before, after = (
-                    np.abs(heard.scores[2 * number + side] - end.score - end.slope * (at - end.t)).max()
-                    <= _SURE * (heard.noise[2 * number + side] + end.noise + end.drift * abs(at - end.t))
-                    for side, end, at in (
-                        (0, left, place - sides[number]),
-                        (1, right, place + sides[number]),
-                    )
-                )
-                if before and after:
+                near, far = place - sides[number], place + sides[number]
+                if _on(left, near, heard, 2 * number) and _on(right, far, heard, 2 * number + 1):
                     kinks.append((place, right.slope - left.slope))
                 else:
                     cut.append((left, right))
@@ -225,6 +218,12 @@ def gradient(view: View, start: Rows, step: float, scores: Scores) -> Generator[
         if not len(missing):
             return Gradient(base.points[0], base.scores[0], slopes)
     return None
+
+
+def _on(piece: Probe, t: float, heard: Heard, number: int) -> bool:
+    """Whether an answer at t lies where a piece of the line goes on."""
+    off = np.abs(heard.scores[number] - piece.score - piece.slope * (t - piece.t)).max()
+    return bool(off <= _SURE * (heard.noise[number] + piece.noise + piece.drift * abs(t - piece.t)))
 
 
 def _straight(left: Probe, right: Probe) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from filch.core.answers import Reveal
 from filch.errors import UsageError
 from filch.paper.cells import Cell, Result, Told, run_cells
-from filch.paper.compare import PRINTED, SEEDS, check_datasets, unknowns
+from filch.paper.compare import PRINTED, SEEDS, check_alphas, check_datasets, unknowns
 from filch.paper.gallery import Gallery
 from filch.paper.labels import measure
 from filch.paper.labels.limits import limit
@@ -85,9 +85,9 @@ class LabelStudy:
         chosen, left_out = self._chosen(strategies)
         datasets = self.datasets if datasets is None else datasets
         check_datasets(datasets, self.datasets)
-        alphas = tuple(sorted(set(alphas)))
-        if not alphas or not 0 < alphas[0] <= alphas[-1] < 1e4 or not seeds:
-            raise UsageError(f"alphas are numbers above 0 and below 10,000, with at least one seed; got {list(alphas)}")
+        alphas = check_alphas(alphas)
+        if not seeds:
+            raise UsageError("a study needs at least one seed")
         rows = self.n_uniform if n_uniform is None else n_uniform
         cells = list(self._cells(datasets, chosen, seeds, alphas, rows))
         found = run_cells([cell for *_, cell in cells], results, jobs, progress)
