@@ -21,4 +21,6 @@ def test_reference_is_complete(package) -> None:
     modules = {info.name for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}.") if not info.ispkg}
     assert modules, "no modules were found"
     assert not (missing := sorted(modules - set(shown))), f"add to {page.name}: " + ", ".join(missing)
+    ours = {name for name in shown if name.startswith(f"{package.__name__}.")}
+    assert not (gone := sorted(ours - modules)), f"{page.name} names what is no module: " + ", ".join(gone)
     assert len(shown) == len(set(shown)), "a module stands there twice"
