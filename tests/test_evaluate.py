@@ -1,5 +1,7 @@
 """Fidelity and its intervals."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -76,6 +78,47 @@ def test_regressors_agree_within_a_billionth_of_the_range():
     assert filch.fidelity(oracle, copy, n_uniform=100).r_unif == 0.0
     copy.shift = 1e-6
     assert filch.fidelity(oracle, copy, n_uniform=100).r_unif == 1.0
+
+
+@dataclass
+class Shifted:
+    """A linear regression, and copies of it that are off by so much everywhere."""
+
+    shift: float = 0.0
+    scale: float = 1.0
+    space = SPACE
+    n_parameters = 3
+
+    def predict(self, X):
+        return self.scale * (np.asarray(X) @ [3.0, 4.0]) + self.shift
+
+    def save(self, path):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("decimals", [2, 1])
+def test_rounded_regressors_agree_within_half_a_unit(decimals):
+    half = 0.5 * 10.0**-decimals
+    oracle = filch.ModelOracle(Shifted(), SPACE, reveal="value", decimals=decimals)
+    assert filch.fidelity(oracle, Shifted(0.99 * half), SPACE.sample(50, np.random.default_rng(0))).r_test == 0.0
+    assert filch.fidelity(oracle, Shifted(1.01 * half), n_uniform=100).r_unif == 1.0
+    same = Evaluation.of(filch.ModelOracle(Shifted(), SPACE, reveal="value"), n_uniform=100)
+    assert same.measure(Shifted(0.99 * half)).r_unif == 1.0
+    assert same.behind(oracle.spec).measure(Shifted(0.99 * half)).r_unif == 0.0
+
+
+def test_rounding_that_hides_a_value_makes_no_copy_of_a_constant():
+    target = Shifted(scale=0.05)  # between −0.35 and 0.35
+    oracle = filch.ModelOracle(target, SPACE, reveal="value", decimals=0)
+    assert filch.fidelity(oracle, Shifted(scale=0.0)).r_unif > 0.9
+    assert filch.fidelity(oracle, Shifted(0.004, 0.05)).r_unif == 0.0
+
+
+def test_answers_that_are_rounded_themselves_may_be_off_by_half_a_unit_more():
+    oracle = filch.ModelOracle(Shifted(), SPACE, reveal="value", decimals=1)
+    evaluation, _ = Evaluation.paid(oracle, n_uniform=200)
+    assert evaluation.measure(Shifted()).r_unif == evaluation.measure(Shifted(0.049)).r_unif == 0.0
+    assert evaluation.measure(Shifted(0.2)).r_unif == 1.0
 
 
 def test_a_paid_evaluation_goes_to_its_own_account(oracle):

@@ -2,12 +2,16 @@
 
 R is the share of rows on which the copy's label differs from the target's (fidelity is 1 − R); R_TV is the mean total
 variation distance between their probability vectors [Tramèr16, §4].
+
+Two values of a regressor are the same if they differ by no more than the answers show: half a unit of the decimals that
+are revealed, but no more than 1 % of the range of the target's values, so that rounding which hides the value makes no
+copy of a constant; 1e-9 of that range where nothing is rounded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -21,14 +25,15 @@ from filch.core.encoding import OneHot
 from filch.core.features import Rows
 from filch.core.journal import Journal
 from filch.core.models import ExtractedModel, class_index
-from filch.core.oracle import GuardedOracle, ModelOracle, Oracle
+from filch.core.oracle import GuardedOracle, ModelOracle, Oracle, OracleSpec
 from filch.core.seeds import stream
 from filch.errors import UsageError
 from filch.models.logistic import LogisticModel
 
 Measure = Literal["r_test", "r_unif", "r_tv_test", "r_tv_unif"]
 Floats = npt.NDArray[np.float64]
-_SAME_VALUE = 1e-9  # of the target's range: regressors agree if they are this close
+_SAME_VALUE = 1e-9  # of the target's range: unrounded values agree if they are this close, …
+_COARSEST = 1e-2  # … rounded ones within half a unit, but at most this part of the range
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,8 @@ class Fidelity:
     Attributes
     ----------
     r_test, r_unif : float or None
-        Share of test rows, and of uniform rows, with another label (or another value).
+        Share of test rows, and of uniform rows, with another label, or with a value that differs by more than answers
+        show (see the module).
     r_tv_test, r_tv_unif : float or None
         Mean total variation distance; None where labels or values only are revealed.
     n_test, n_uniform : int
@@ -108,6 +114,14 @@ class Evaluation:
     test: Answers | None
     uniform: Answers | None
     classes: tuple[Any, ...] | None
+    decimals: int | None = None
+    """To which the answers are rounded that the models were made from; of regressors this says which values agree."""
+    rounded: int | None = None
+    """Decimals to which these answers are rounded themselves."""
+
+    def behind(self, spec: OracleSpec) -> Evaluation:
+        """The same answers, for models that were made from those of an oracle with such a reveal."""
+        return replace(self, decimals=spec.decimals)
 
     @classmethod
     def of(
@@ -116,7 +130,13 @@ class Evaluation:
         """Ask a target outside every count: its unguarded answers, at the level that its oracle reveals."""
         test, uniform = _evaluation_rows(oracle, X_test, n_uniform, seed)
         asked = [None if rows is None else _truth(oracle, rows) for rows in (test, uniform)]
-        return cls(asked[0], asked[1], oracle.spec.classes)
+        return cls(
+            asked[0],
+            asked[1],
+            oracle.spec.classes,
+            oracle.spec.decimals,
+            None if oracle.local else oracle.spec.decimals,
+        )
 
     @classmethod
     def paid(
@@ -146,7 +166,7 @@ class Evaluation:
         assert answers is not None
         cut = 0 if test is None else len(test)
         parts = [part.given if len(part) else None for part in (answers[:cut], answers[cut:])]
-        return cls(parts[0], parts[1], oracle.spec.classes), run
+        return cls(parts[0], parts[1], oracle.spec.classes, oracle.spec.decimals, oracle.spec.decimals), run
 
     def measure(self, model: ExtractedModel) -> Fidelity:
         """Hold a model against the target's answers."""
@@ -169,13 +189,18 @@ class Evaluation:
         if self.classes is None:
             value = answers.value
             assert value is not None
-            span = float(np.ptp(value)) or 1.0
-            return float((np.abs(predicted - value) > _SAME_VALUE * span).mean()), None
+            return float((np.abs(predicted - value) > self._same(value)).mean()), None
         error = float((class_index(predicted, self.classes) != answers.labels).mean())
         revealed = answers.probabilities
         if revealed is None or np.isnan(revealed).any() or not hasattr(model, "predict_proba"):
             return error, None
         return error, 0.5 * np.abs(revealed - model.predict_proba(answers.rows)).sum(axis=1)
+
+    def _same(self, value: Floats) -> float:
+        """How far a copy's values may be off and be the same."""
+        span = float(np.ptp(value)) or 1.0
+        shown, own = (0.0 if d is None else 0.5 * 10.0**-d for d in (self.decimals, self.rounded))
+        return _SAME_VALUE * span + min(shown, _COARSEST * span) + own
 
 
 def fidelity(
@@ -187,7 +212,10 @@ def fidelity(
 ) -> Fidelity:
     """Measure how close a copy is to its target.
 
-    A local target is asked in full, for free, and unrounded; any other one is asked, and paid, through its oracle.
+    A local target is asked in full, for free, and unrounded; any other one is asked, and paid, through its oracle. A
+    regressor's values agree within half a unit of the decimals that its oracle reveals (at most 1 % of their range), or
+    within 1e-9 of the range where it does not round; answers that are rounded themselves may be off by half a unit
+    more.
 
     Parameters
     ----------

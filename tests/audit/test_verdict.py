@@ -109,3 +109,9 @@ def test_sentence_when_the_model_was_not_copied() -> None:
     assert advise([SERVED], results)[0].startswith("Keep the reveal as it is")
     nothing = judged(SERVED, run(SERVED))
     assert "found no copy at all" in sentence([SERVED], [nothing], runs)
+
+
+def test_a_few_more_queries_are_no_countermeasure() -> None:
+    runs = [run(SERVED, (3, 0.0, 0.0)), run(ROUNDED, (12, 0.0, 0.0))]
+    results = [judged(level, r) for level, r in zip([SERVED, ROUNDED], runs, strict=True)]
+    assert advise([SERVED, ROUNDED], results)[0].startswith("No coarser reveal")

@@ -41,6 +41,7 @@ _ATTACKS: Mapping[str, tuple[str, str, str]] = {
         "Knockoff",
         "train a surrogate on answers to rows of your own pool: any model, any reveal",
     ),
+    "linear": ("linear_regression", "Linear", "equation solving for linear regressions, from values, rounded or not"),
     "logistic": ("logistic", "Logistic", "equation solving for binary, softmax and one-vs-rest logistic models"),
     "logistic-missing": (
         "logistic_missing",

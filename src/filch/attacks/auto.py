@@ -23,6 +23,7 @@ from filch.attacks.committee import Committee
 from filch.attacks.halfspace import Halfspace
 from filch.attacks.kernel_labels import KernelLabels
 from filch.attacks.kernel_logistic import KernelLogistic
+from filch.attacks.linear_regression import Linear
 from filch.attacks.logistic import Logistic
 from filch.attacks.perceptron import Perceptron
 from filch.attacks.perceptron_relu import PerceptronRelu
@@ -66,6 +67,7 @@ _OPEN_ENDED = (  # they may take any budget: at most half of what is left
 )
 _SHARE = 4  # of what is left, one part is for rows that tell kinds apart
 _DEFAULT = (
+    Linear(),
     Logistic(),
     Perceptron(method="slopes"),
     PerceptronRelu(),
@@ -91,8 +93,8 @@ class Auto:
     check : int, default 32
         Held-back rows by which candidates are ranked where none verifies.
     candidates : tuple of Attack, optional
-        Tried in this order; by default logistic models, networks, trees, additive and kernel models; from labels alone
-        linear models, kernel machines, networks; and, for what none of them fits, `Retraining`.
+        Tried in this order; by default linear and logistic models, networks, trees, additive and kernel models; from
+        labels alone linear models, kernel machines, networks; and, for what none of them fits, `Retraining`.
 
     Raises
     ------

@@ -121,14 +121,15 @@ def _execute(
         ledger = asked.ledger
     records, models = [], {}
     for place, cell in enumerate(plan.cells, start=1):
+        through = guarded(oracle, cell.level.guards)
         run = drive(
-            guarded(oracle, cell.level.guards),
+            through,
             cell.attack,
             budget=cell.budget,
             seed=cell.seed,
             journal=log,
             name=cell.name,
-            watch=evaluation.measure,
+            watch=evaluation.behind(through.spec).measure,
             progress=teller(cell.name, place),
         )
         records.append(_record(cell, run))

@@ -10,6 +10,8 @@ from filch.guards import Rounding
 from filch.report import text
 from filch.report.format import LEVELS, Economics, Loss, Measure, Point, Reached, RevealResult, RunRecord, Yardstick
 
+_FEW = 50  # queries: a countermeasure that makes a copy dearer by less is no help to anyone
+
 
 def judge(
     level: Level, runs: Sequence[RunRecord], yardstick: Yardstick, economics: Economics, loss: Loss
@@ -79,7 +81,7 @@ def advise(levels: Sequence[Level], results: Sequence[RevealResult]) -> tuple[st
             continue
         then = result.to(0.99).queries
         factor = float("inf") if then is None else then / goal.queries
-        if factor >= 2:
+        if factor >= 2 and (then is None or then - goal.queries >= _FEW):
             gain = (
                 "no 99 % copy within the budget" if then is None else f"a 99 % copy costs {factor:,.0f} times as much"
             )

@@ -14,6 +14,7 @@ from filch.models import files
 from filch.models.additive import AdditiveModel
 from filch.models.committee import CommitteeModel
 from filch.models.kernel import KernelModel
+from filch.models.linear import LinearModel
 from filch.models.logistic import LogisticModel
 from filch.models.logistic_missing import MissingLogisticModel
 from filch.models.perceptron import PerceptronModel
@@ -26,6 +27,7 @@ __all__ = [
     "BoxesModel",
     "CommitteeModel",
     "KernelModel",
+    "LinearModel",
     "LogisticModel",
     "MissingLogisticModel",
     "PerceptronModel",
@@ -38,6 +40,7 @@ _KINDS: Mapping[str, Callable[[files.Stored], ExtractedModel]] = {
     "additive": AdditiveModel.stored,
     "boxes": BoxesModel.stored,
     "committee": CommitteeModel.stored,
+    "linear": LinearModel.stored,
     "logistic": LogisticModel.stored,
     "logistic-missing": MissingLogisticModel.stored,
     "kernel": KernelModel.stored,
