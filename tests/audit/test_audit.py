@@ -90,6 +90,19 @@ def test_regressor_can_be_audited(frame: pd.DataFrame) -> None:
     assert report.data.reveals[1].loss.largest == pytest.approx(0.005, rel=0.2)
 
 
+def test_rounding_is_no_protection_of_a_linear_regression() -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"a": rng.uniform(0, 100, 200), "b": rng.uniform(-5, 5, 200)})
+    target = LinearRegression().fit(table, 80 * table["a"] - 300 * table["b"] + 50 * rng.normal(size=200))
+    report = audit(target, table.assign(y=target.predict(table)), target="y", max_queries=100, n_uniform=500)
+    served, *rounded = report.data.reveals
+    assert served.to(1.0).queries == 3 and len(rounded) == 3
+    assert all((found := reveal.to(0.99).queries) is not None and found <= 15 for reveal in rounded)
+    assert not any("ounding" in advice for advice in report.data.advice)
+    for reveal, copy in report.models.items():
+        assert reveal == "value" or np.abs(copy.predict(table) - target.predict(table)).max() < 0.5
+
+
 def test_several_seeds_give_several_runs(frame: pd.DataFrame) -> None:
     report = audit(over_raw_columns(LogisticRegression(), frame), frame, target="label", seed=4, seeds=2, **QUICK)
     assert report.data.seeds == (4, 5)

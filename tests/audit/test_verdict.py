@@ -90,12 +90,15 @@ def test_sentence_when_nothing_changes_and_when_nothing_is_left() -> None:
     results = [judged(level, r) for level, r in zip(levels, runs, strict=True)]
     told = sentence(levels, results, runs)
     assert "rounding to 2 decimals changes nothing" in told
-    better = judged(LABELS, run(LABELS, (2_000, 0.01, 0.005), (5_000, 0.002, 0.001)))
+    longer = run(LABELS, (2_000, 0.01, 0.005), (5_000, 0.002, 0.001))
+    better = judged(LABELS, longer)
     assert better.verdict == "99 % with 2,000 queries ($2.00, 100 s); 99.8 % at best."
-    told_better = sentence(levels, [*results[:2], better], runs)
+    told_better = sentence(levels, [*results[:2], better], [*runs[:2], longer])
     assert "answering labels only holds it to 99.8 % within 5,000 queries (99 % takes 2,000)." in told_better
     assert "answering labels only holds it to 60.0 % within 5,000 queries." in told
-    assert "leaves no copy at all" in sentence(levels, [*results[:2], judged(LABELS, run(LABELS))], runs)
+    nothing = run(LABELS)
+    told_nothing = sentence(levels, [*results[:2], judged(LABELS, nothing)], [*runs[:2], nothing])
+    assert "leaves no copy at all" in told_nothing
     only = advise([SERVED, ROUNDED], results[:2])
     assert only[0].startswith("No coarser reveal")
 
@@ -107,11 +110,28 @@ def test_sentence_when_the_model_was_not_copied() -> None:
         "No attack of this audit copied the model to 90 %: 5,000 queries got no closer than 65.0 %."
     )
     assert advise([SERVED], results)[0].startswith("Keep the reveal as it is")
-    nothing = judged(SERVED, run(SERVED))
-    assert "found no copy at all" in sentence([SERVED], [nothing], runs)
+    nothing = run(SERVED)
+    assert "found no copy at all" in sentence([SERVED], [judged(SERVED, nothing)], [nothing])
 
 
 def test_a_few_more_queries_are_no_countermeasure() -> None:
     runs = [run(SERVED, (3, 0.0, 0.0)), run(ROUNDED, (12, 0.0, 0.0))]
     results = [judged(level, r) for level, r in zip([SERVED, ROUNDED], runs, strict=True)]
     assert advise([SERVED, ROUNDED], results)[0].startswith("No coarser reveal")
+
+
+def test_the_final_copy_is_told_where_one_on_the_way_was_closer() -> None:
+    found = judged(SERVED, run(SERVED, (10, 0.2, 0.2), (41, 0.0005, 0.0003), (50, 0.003, 0.001)))
+    assert found.to(0.999).queries == 41
+    assert found.closest is not None and found.closest.queries == 50
+    assert "; the final copy, which is saved, agrees on 99.7 %." in found.verdict
+    assert "final copy" not in judged(SERVED, run(SERVED, (41, 0.0005, 0.0003))).verdict
+    never = [run(SERVED, (10, 0.15, 0.12), (50, 0.3, 0.2))]
+    told = sentence([SERVED], [judged(SERVED, *never)], never)
+    assert "got no closer than 85.0 %" in told, "of all that was measured"
+
+
+def test_what_a_countermeasure_holds_a_copy_to_is_the_closest_measured() -> None:
+    runs = [run(SERVED, (63, 0.0, 0.0)), run(LABELS, (100, 0.04, 0.03), (900, 0.06, 0.05))]
+    results = [judged(level, r) for level, r in zip([SERVED, LABELS], runs, strict=True)]
+    assert "holds it to 96.0 % within 5,000 queries" in sentence([SERVED, LABELS], results, runs)

@@ -30,7 +30,7 @@ class AuditReport:
     data : Report
         Everything that was found, as in ``report.json``.
     models : dict
-        The closest copy of each reveal, by its name.
+        The copy that the closest run through each reveal ended with, by the reveal's name.
     out : Path or None
         The folder with ``report.json``, ``report.html``, the copies and the journal.
     """

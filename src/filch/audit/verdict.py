@@ -56,7 +56,7 @@ def sentence(levels: Sequence[Level], results: Sequence[RevealResult], runs: Seq
     served = next(result for result in results if result.served)
     best = _best(served.reached)
     if best is None:
-        return f"{_not_copied(served.closest, runs, served.name)}."
+        return f"{_not_copied(runs, served.name)}."
     first = f"Your model can be copied to {text.level(best.fidelity)} with {_cost(best)}"
     told = [(level, result) for level, result in zip(levels, results, strict=True) if not level.served]
     rounding = [pair for pair in told if _rounds(pair[0])]
@@ -154,17 +154,25 @@ def _cost(reached: Reached) -> str:
 def _alone(level: Level, reached: Sequence[Reached], closest: Point | None, runs: Sequence[RunRecord]) -> str:
     best = _best(reached)
     if best is None:
-        return f"{_not_copied(closest, runs, level.name)}."
-    error = closest.error() if closest else None
-    more = f"; {text.percent(error)} at best" if error is not None and 0 < error < 1 - best.fidelity - 1e-9 else ""
+        return f"{_not_copied(runs, level.name)}."
+    least, ended = _least(runs, level.name), closest.error() if closest else None
+    more = f"; {text.percent(least)} at best" if least is not None and 0 < least < 1 - best.fidelity - 1e-9 else ""
+    if ended is not None and ended > 1 - best.fidelity + 1e-9:
+        more += f"; the final copy, which is saved, agrees on {text.percent(ended)}"
     return f"{text.level(best.fidelity)} with {_cost(best)}{more}."
 
 
-def _not_copied(closest: Point | None, runs: Sequence[RunRecord], name: str) -> str:
+def _not_copied(runs: Sequence[RunRecord], name: str) -> str:
     budget = max((run.budget for run in runs if run.reveal == name), default=0)
-    error = closest.error() if closest else None
+    error = _least(runs, name)
     best = "found no copy at all" if error is None else f"got no closer than {text.percent(error)}"
     return f"No attack of this audit copied the model to {text.level(LEVELS[0])}: {text.queries(budget)} {best}"
+
+
+def _least(runs: Sequence[RunRecord], name: str) -> float | None:
+    """The least error of all copies that were measured through a reveal, on the way and at the end."""
+    errors = [point.error() for run in runs if run.reveal == name for point in run.curve]
+    return min((error for error in errors if error is not None), default=None)
 
 
 def _change(base: Reached, result: RevealResult, runs: Sequence[RunRecord]) -> str:
@@ -174,7 +182,7 @@ def _change(base: Reached, result: RevealResult, runs: Sequence[RunRecord]) -> s
         if same.queries <= base.queries:
             return "changes nothing"
         return f"raises this to {text.queries(same.queries)}"
-    error = result.closest.error() if result.closest else None
+    error = _least(runs, result.name)
     if error is None:
         return "leaves no copy at all"
     budget = max(run.budget for run in runs if run.reveal == result.name)

@@ -135,12 +135,12 @@ class RevealResult(msgspec.Struct, frozen=True):
     served: bool
     reached: tuple[Reached, ...]
     closest: Point | None
-    """The closest copy of all runs, …"""
+    """Of the copies that the runs ended with the closest, which is the one that is saved, …"""
     closest_run: str | None
-    """… and the run that found it."""
+    """… and its run. A copy on the way may have been closer by chance; a thief cannot know which."""
     bound_test: float | None
     bound_uniform: float | None
-    """Upper ends of the 95 % intervals (Clopper–Pearson) of the closest copy's disagreement."""
+    """Upper ends of the 95 % intervals (Clopper–Pearson) of that copy's disagreement."""
     break_even: int | None
     """Honest predictions after which a thief has gained, had they copied the model to 99 % instead of paying."""
     loss: Loss

@@ -29,7 +29,7 @@ def table(report: Report) -> Table:
     made.add_column("answers show", min_width=14)  # a long name takes two lines in a narrow terminal
     for fidelity in LEVELS:
         made.add_column(text.level(fidelity), justify="right", no_wrap=True)
-    for heading in ("price (99 %)", "time", "closest"):
+    for heading in ("price (99 %)", "time", "final"):
         made.add_column(heading, justify="right", no_wrap=True)
     for reveal in report.reveals:
         good = reveal.to(0.99)
@@ -48,4 +48,4 @@ def table(report: Report) -> Table:
 def _caption(report: Report) -> str:
     rows = [f"{text.count(report.yardstick.n_test)} test rows"] if report.yardstick.n_test else []
     rows += [f"{text.count(report.yardstick.n_uniform)} uniform rows"] if report.yardstick.n_uniform else []
-    return f"◂ as served today; – not reached within the budget; measured on {text.joined(rows)}"
+    return f"◂ as served today; – not reached within the budget; final: as saved; measured on {text.joined(rows)}"
