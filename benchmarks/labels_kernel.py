@@ -22,7 +22,7 @@ from filch.core.attack import Attack
 from filch.datasets import table3
 from filch.paper.figure6 import DATASETS
 
-_ROWS = 2_000  # training rows, as in figure 6
+TRAINING_ROWS = 2_000  # as in figure 6
 _HEADINGS = ("data set", "α", "queries", "R_test", "R_unif", "expected", "requests", "CPU ms a query", "outcome")
 
 
@@ -33,7 +33,7 @@ def run(datasets: Sequence[str], gamma: str, alphas: Sequence[float], seeds: int
         table.add_column(heading, justify="left" if heading == "data set" else "right")
     for dataset in datasets:
         study = table3(dataset)
-        model = SVC(gamma=gamma).fit(study.X_train[:_ROWS], study.y_train[:_ROWS])
+        model = SVC(gamma=gamma).fit(study.X_train[:TRAINING_ROWS], study.y_train[:TRAINING_ROWS])
         oracle = ModelOracle(model, study.direct_space, reveal="labels")
         for alpha in alphas:
             found = []

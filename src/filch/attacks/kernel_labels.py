@@ -26,7 +26,7 @@ from scipy.special import ndtr
 from filch.attacks.committees.spread import indicators
 from filch.attacks.gaussian.choose import abroad, unseen, zeros
 from filch.attacks.gaussian.posterior import NONE, Posterior
-from filch.attacks.gaussian.tune import likeliest, starts, tuned
+from filch.attacks.gaussian.tune import afresh, likeliest, starts, tuned
 from filch.attacks.threads import one_thread
 from filch.core.answers import Answers
 from filch.core.attack import Ask, Finding, Outcome, Steps, overheard
@@ -248,7 +248,7 @@ class _Learner:
     def fitted(self, rows: Floats, signs: Floats, ended: bool) -> Posterior:
         """The likeliest fit of the leading class."""
         if not self.views:
-            uniform = self.view.encode(self.spec.space.sample(_EXPECT, child(self.rng, "distances")))
+            uniform = self.uniform()
             asked = [self.attack.kernel] if self.attack.kernel != "auto" else list(_DEGREES)
             kernels = starts(self.view, [_DEGREES[name] for name in asked], uniform)
             grids = [[Posterior.of(kernel, rows, signs) for kernel in grid] for grid in kernels]
@@ -261,7 +261,6 @@ class _Learner:
             self.look(rows, signs)
         self.looked = len(rows)
         self.views.sort(key=lambda found: -found.evidence)
-        self.views = [found for found in self.views if found.evidence > self.views[0].evidence - _HOPELESS]
         return self.views[0]
 
     def look(self, rows: Floats, signs: Floats) -> None:
@@ -269,11 +268,22 @@ class _Learner:
         if len(rows) > _TUNED:
             self.views = [self.views[0].again(rows, signs)]
             return
-        again = [found.again(rows, signs) for found in self.views]
-        self.views = [likeliest(found, signs, steps=2) for found in again]
+        if len(rows) <= _WHOLE:
+            uniform = self.uniform()
+            again = [afresh(found, rows, signs, uniform) for found in self.views]
+        else:
+            again = [found.again(rows, signs) for found in self.views]
+        least = max(found.evidence for found in again) - _HOPELESS
+        views = [likeliest(found, signs, steps=2) for found in again if found.evidence > least]
         if _EACH * len(self.spec.space) <= len(rows):
             groups = np.repeat(np.arange(len(self.spec.space)), self.view.widths)
-            self.views = [tuned(found, signs, groups) for found in self.views]
+            views = [tuned(found, signs, groups) for found in views]
+        # While answers are few, what is far behind may come back.
+        self.views = views + [found for found in again if len(rows) <= _WHOLE and not found.evidence > least]
+
+    def uniform(self) -> Floats:
+        """Encoded uniform rows that tell typical distances, always the same."""
+        return self.view.encode(self.spec.space.sample(_EXPECT, child(self.rng, "distances")))
 
     def model(self) -> KernelModel | None:
         """The best copy so far; a constant while one class only is seen."""

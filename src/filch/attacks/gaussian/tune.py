@@ -35,6 +35,20 @@ def starts(view: OneHot, degrees: Sequence[int | None], uniform: Floats) -> list
     return grids
 
 
+def afresh(found: Posterior, rows: Floats, signs: Floats, uniform: Floats) -> Posterior:
+    """Weigh the labels anew, with those of further rows, and look at the whole grid of γ again, without noise.
+
+    Rows that other kernels chose, or few of them, may have led γ and the noise to where small steps do not come back
+    from.
+    """
+    kernel = found.kernel
+    scaled = uniform if kernel.scale is None else uniform * kernel.scale
+    unit = 2.0 * float(scaled.var(axis=0).sum()) if kernel.degree is None else kernel.typical
+    others = [replace(kernel, gamma=float(gamma / unit), noise=_NOISE[0]) for gamma in _GRID[::2]]
+    tried = [found.again(rows, signs), *(Posterior.of(other, rows, signs) for other in others)]
+    return max(tried, key=lambda one: one.evidence)
+
+
 def tuned(found: Posterior, signs: Floats, groups: npt.NDArray[np.int64], evaluations: int = 12) -> Posterior:
     """Move γ, the bias and the columns' scales to where labels are likeliest, held back by a prior.
 
