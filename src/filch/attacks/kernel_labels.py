@@ -49,6 +49,7 @@ _WHOLE = 300  # answers up to which all of them are weighed anew after each requ
 _EACH = 8  # answers for each column, below which they have one scale
 _DEGREES: Mapping[str, int | None] = MappingProxyType({"rbf": None, "poly2": 2, "poly3": 3})
 _HOPELESS = 10.0  # how much less evidence gives a view up
+_SIMPLER = {2: 2.0, 3: 1.0}  # evidence in favour of polynomials, which RBF kernels of small γ resemble
 _EXPECT = 1_000  # uniform rows on which the posterior tells what it expects
 _SURPRISE = 1e-3  # chance below which the held-back answers contradict that
 _SURE = 0.95
@@ -248,9 +249,8 @@ class _Learner:
     def fitted(self, rows: Floats, signs: Floats, ended: bool) -> Posterior:
         """The likeliest fit of the leading class."""
         if not self.views:
-            uniform = self.uniform()
             asked = [self.attack.kernel] if self.attack.kernel != "auto" else list(_DEGREES)
-            kernels = starts(self.view, [_DEGREES[name] for name in asked], uniform)
+            kernels = starts(self.view, [_DEGREES[name] for name in asked], self.uniform())
             grids = [[Posterior.of(kernel, rows, signs) for kernel in grid] for grid in kernels]
             self.views = [max(grid, key=lambda found: found.evidence) for grid in grids]
         elif len(rows) < _AGAIN * self.looked and (not ended or len(rows) > _TUNED):
@@ -260,7 +260,7 @@ class _Learner:
         else:
             self.look(rows, signs)
         self.looked = len(rows)
-        self.views.sort(key=lambda found: -found.evidence)
+        self.views.sort(key=lambda found: -found.evidence - _SIMPLER.get(found.kernel.degree or 0, 0.0))
         return self.views[0]
 
     def look(self, rows: Floats, signs: Floats) -> None:
@@ -268,18 +268,15 @@ class _Learner:
         if len(rows) > _TUNED:
             self.views = [self.views[0].again(rows, signs)]
             return
-        if len(rows) <= _WHOLE:
-            uniform = self.uniform()
-            again = [afresh(found, rows, signs, uniform) for found in self.views]
-        else:
-            again = [found.again(rows, signs) for found in self.views]
+        few, uniform = len(rows) <= _WHOLE, self.uniform()
+        again = [afresh(one, rows, signs, uniform) if few else one.again(rows, signs) for one in self.views]
         least = max(found.evidence for found in again) - _HOPELESS
         views = [likeliest(found, signs, steps=2) for found in again if found.evidence > least]
         if _EACH * len(self.spec.space) <= len(rows):
             groups = np.repeat(np.arange(len(self.spec.space)), self.view.widths)
             views = [tuned(found, signs, groups) for found in views]
         # While answers are few, what is far behind may come back.
-        self.views = views + [found for found in again if len(rows) <= _WHOLE and not found.evidence > least]
+        self.views = views + [found for found in again if few and not found.evidence > least]
 
     def uniform(self) -> Floats:
         """Encoded uniform rows that tell typical distances, always the same."""
