@@ -24,7 +24,7 @@ from sklearn.base import is_classifier
 
 from filch.attacks.committees.choose import ACTIVATION, HIDDEN, choose
 from filch.attacks.committees.panel import Bag, Networks, Panel
-from filch.attacks.committees.spread import spread
+from filch.attacks.committees.spread import indicators, spread
 from filch.core.answers import Answers
 from filch.core.attack import MOST_BYTES, Ask, Finding, Outcome, Steps
 from filch.core.encoding import OneHot
@@ -42,6 +42,7 @@ _SPREAD = 0.25  # of the first round
 _RANDOM = 0.2  # of each later round, half of them uniform
 _WIDE = 2.0  # rows among those to choose from that are misjudged, over the rows that are chosen
 _SHARES = 0.1, 0.6  # least and largest share of chosen rows that are spread out
+_RECORDS = 0.9  # the largest where these are possible records, as columns' names tell
 _POOL = 60_000  # rows to choose from, at most, or twice as many as are chosen
 _DOUBT, _TRUST = 0.3, 20  # error before any is seen, and the number of rows that it counts as
 _LEAST = 1e-3  # error below which the choice is widened no more
@@ -206,7 +207,8 @@ class _Search:
         self._leading = chance - aside, aside
         rows = [space.sample(chance - aside, rng), spread(space, aside, rng)]
         if model is not None:
-            share = float(np.clip(self._errors[1] / self._errors.sum(), *_SHARES))
+            most = _RECORDS if indicators(space) else _SHARES[1]
+            share = float(np.clip(self._errors[1] / self._errors.sum(), _SHARES[0], most))
             out = round(share * (wanted - chance))
             counts, draws = (wanted - chance - out, out), (space.sample, _spread_in(space))
             for draw, count, error in zip(draws, counts, self._errors, strict=True):

@@ -12,6 +12,8 @@ import numpy.typing as npt
 from filch.core.columns import Numeric
 from filch.core.features import FeatureSpace, Rows
 
+_ENDS = 0.3  # of the numbers of records: at the lower end, as gains and counts often are
+
 
 def spread(space: FeatureSpace, n: int, rng: np.random.Generator) -> Rows:
     """Draw n rows that lie nearer the edges of the space than uniform ones do; shape (n, d).
@@ -19,7 +21,8 @@ def spread(space: FeatureSpace, n: int, rng: np.random.Generator) -> Rows:
     In many columns, uniform rows are all alike: each sum over the columns is near its mean. Real rows are often sparse,
     or lie at corners. Of each four rows one is uniform in a few numeric columns and at their lower ends elsewhere; one
     is at the higher end in a few, and one in a random share; in one, columns lean low or high together. Categories are
-    uniform. Where columns are named as indicators of categories, three rows in four hold one category of each.
+    uniform. Where columns are named as indicators of categories, each row holds one category of each attribute, as
+    records do, and in every second row each number leans low or high by itself, or is at its lower end.
     """
     low, high, d = space.low, space.high, len(space)
     uniform = space.sample(n, rng)
@@ -34,11 +37,15 @@ def spread(space: FeatureSpace, n: int, rng: np.random.Generator) -> Rows:
         low + (high - low) * rng.random((n, d)) ** lean,
     ]
     rows = np.select([(np.arange(n) % 4 == kind)[:, None] for kind in range(4)], kinds)
-    chosen = np.flatnonzero(np.arange(n) // 4 % 4)
-    for block in indicators(space):
-        rows[np.ix_(chosen, block)] = low[block]
-        one = rng.choice(block, size=len(chosen))
-        rows[chosen, one] = high[one]
+    blocks = indicators(space)
+    if blocks:
+        lean = np.exp(rng.uniform(-2.0, 2.0, size=(n, d)))
+        own = np.where(rng.random((n, d)) < _ENDS, low, low + (high - low) * rng.random((n, d)) ** lean)
+        rows = np.where((np.arange(n) // 4 % 2 == 1)[:, None], own, rows)
+    for block in blocks:
+        rows[:, block] = low[block]
+        one = rng.choice(block, size=n)
+        rows[np.arange(n), one] = high[one]
     return space.snap(np.where(space.categorical, uniform, rows))
 
 
