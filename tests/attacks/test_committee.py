@@ -25,8 +25,9 @@ NAMES = np.array(["setosa", "versicolor", "virginica"])[Y]
 BOX = FeatureSpace.box(X.min(axis=0), X.max(axis=0))
 
 
-def network(y=NAMES, activation="tanh"):
-    return MLPClassifier((8,), activation=activation, max_iter=2_000, learning_rate_init=0.01, random_state=0).fit(X, y)
+def network(y=NAMES, activation="tanh", rows=X):
+    net = MLPClassifier((8,), activation=activation, max_iter=2_000, learning_rate_init=0.01, random_state=0)
+    return net.fit(rows, y)
 
 
 ORACLE = ModelOracle(network(), BOX, reveal="labels")
@@ -164,8 +165,29 @@ def test_columns_named_as_indicators_are_one_attribute():
     space = FeatureSpace.box([18, 0, 0, 0, 0, 0, 0, 0], [90, 1, 1, 1, 1, 1, 1, 1], names)
     assert [block.tolist() for block in indicators(space)] == [[1, 2], [3, 4, 5]]
     rows = spread(space, 1_600, np.random.default_rng(0))
-    assert ((rows[:, 1:3].sum(axis=1) == 1) & (rows[:, 3:6].sum(axis=1) == 1)).mean() >= 0.75
+    assert set(rows[:, 1:6].ravel()) == {0.0, 1.0}
+    assert ((rows[:, 1:3].sum(axis=1) == 1) & (rows[:, 3:6].sum(axis=1) == 1)).all()
+    assert 0.1 < (rows[:, 0] == 18).mean() < 0.9 and len(np.unique(rows[:, 0])) > 100
     assert not indicators(BOX)
+
+
+def test_records_of_named_indicators_are_told_too():
+    """Uniform rows hardly ever hold one category of each attribute; five seeds."""
+    names = [f"{attribute}={category}" for attribute in "abcd" for category in range(8)]
+    space, rng = FeatureSpace.box([0] * 32, [1] * 32, names), np.random.default_rng(0)
+    records = np.hstack([np.eye(8)[rng.integers(8, size=2_000)] for _ in range(4)])
+    target = network((records @ rng.normal(size=32) + 3 * records[:, 0] * records[:, 9] > 0).astype(int), rows=records)
+    oracle = ModelOracle(target, space, reveal="labels")
+    errors = {
+        strategy: [
+            filch.fidelity(oracle, filch.extract(oracle, attack, budget=1_200, seed=seed, curve=False).model, records)
+            for seed in range(5)
+        ]
+        for strategy in ("uniform", "adaptive")
+        for attack in [Committee(strategy, members=2, hidden=8, activation="tanh")]
+    }
+    wrong = {strategy: np.median([found.r_test for found in runs]) for strategy, runs in errors.items()}
+    assert wrong["adaptive"] < 0.4 * wrong["uniform"] and wrong["adaptive"] < 0.03
 
 
 def test_a_target_without_classes_is_refused():

@@ -38,7 +38,7 @@ from filch.models.perceptron import Activation
 Floats = npt.NDArray[np.float64]
 _FIRST = 2  # times d + 1 encoded columns: rows of the first round
 _GROWTH = 1.5  # of all rows, from round to round
-_SPREAD = 0.25  # of the first round
+_SPREAD = 0.25  # of the first round; 0.5 where these are possible records
 _RANDOM = 0.2  # of each later round, half of them uniform
 _WIDE = 2.0  # rows among those to choose from that are misjudged, over the rows that are chosen
 _SHARES = 0.1, 0.6  # least and largest share of chosen rows that are spread out
@@ -203,11 +203,12 @@ class _Search:
             self._leading = wanted, 0
             return space.sample(wanted, rng)
         chance = math.ceil(_RANDOM * wanted) if model is not None else wanted
-        aside = int(chance * (0.5 if model is not None else _SPREAD))
+        records = bool(indicators(space))
+        aside = int(chance * (0.5 if model is not None or records else _SPREAD))
         self._leading = chance - aside, aside
         rows = [space.sample(chance - aside, rng), spread(space, aside, rng)]
         if model is not None:
-            most = _RECORDS if indicators(space) else _SHARES[1]
+            most = _RECORDS if records else _SHARES[1]
             share = float(np.clip(self._errors[1] / self._errors.sum(), _SHARES[0], most))
             out = round(share * (wanted - chance))
             counts, draws = (wanted - chance - out, out), (space.sample, _spread_in(space))

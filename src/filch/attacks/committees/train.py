@@ -16,7 +16,8 @@ Floats = npt.NDArray[np.float64]
 Single = npt.NDArray[np.float32]
 _MEMORY = 20  # steps that L-BFGS remembers
 _FLAT = 1e-9  # relative gain at which it ends
-_PENALTY = 3e-3  # on each squared weight, halved
+_PENALTY = 0.04  # on each squared weight, halved, times (weights / rows)²: few rows are told by many networks
+_PENALTIES = 3e-3, 0.3  # at least and at most
 _STRETCH = 18.0  # how much longer outer weights may be for the same penalty
 STEPS = 150
 
@@ -41,7 +42,7 @@ def train(
     begin: Weights,
     activation: Activation,
     *,
-    penalty: float = _PENALTY,
+    penalty: float | None = None,
     stretch: float = _STRETCH,
     steps: int = STEPS,
 ) -> Weights:
@@ -59,8 +60,9 @@ def train(
         Indices of classes; columns of ``outer``. Those of classes that are not among them stay as they are.
     begin : Weights
     activation : {"tanh", "logistic", "relu"}
-    penalty : float
-        On each squared weight, halved.
+    penalty : float, optional
+        On each squared weight, halved. None: 0.003 where there are about four rows or more for each weight, and more where
+        there are fewer.
     stretch : float
         How much longer outer weights may be for the same penalty.
     steps : int
@@ -69,6 +71,9 @@ def train(
     seen, codes = np.unique(labels, return_inverse=True)
     (width, hidden), cut = begin.inner.shape, begin.inner.size
     n = len(matrix)
+    if penalty is None:
+        weights = cut + begin.outer.size
+        penalty = min(max(_PENALTY * (weights / n) ** 2, _PENALTIES[0]), _PENALTIES[1])
     middle = np.append(matrix[:, :-1].mean(axis=0, dtype=np.float64), 0.0)
     columns = np.ascontiguousarray((matrix - middle.astype(np.float32)).T)  # sums over few classes are quick so
     places = codes * n + np.arange(n)
