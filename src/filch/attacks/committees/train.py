@@ -61,8 +61,8 @@ def train(
     begin : Weights
     activation : {"tanh", "logistic", "relu"}
     penalty : float, optional
-        On each squared weight, halved. None: 0.003 where there are about four rows or more for each weight, and more where
-        there are fewer.
+        On each squared weight, halved. None: 0.003 where there are about four rows or more for each weight, and more
+        where there are fewer.
     stretch : float
         How much longer outer weights may be for the same penalty.
     steps : int
