@@ -1,3 +1,4 @@
+import dataclasses
 import os
 from pathlib import Path
 
@@ -85,6 +86,39 @@ def test_a_numeric_split_costs_about_its_bits_and_four():
         splits = tree.n_leaves - 1
         assert run.queries <= 1.05 * splits * (np.ceil(np.log2(8 / EPSILON)) + 4 + 2)
         assert run.requests < run.queries / 4
+
+
+def test_complete_rows_search_all_sides_of_a_leaf_at_once():
+    for seed in range(5):
+        space = FeatureSpace.box(np.zeros(8), np.ones(8))
+        tree = random_tree(space, 60, np.random.default_rng(seed))
+        run = filch.extract(TreeOracle(tree), attack=TreeBottomUp(hurry=0), budget=10_000, seed=seed, curve=False)
+        assert run.model.n_leaves == tree.n_leaves
+        assert run.requests < run.queries / 5 and run.queries < 16 * tree.n_leaves  # climbing alone: / 4, and 17
+
+
+@pytest.mark.parametrize(("attack", "shown"), attacks())
+def test_a_few_queries_more_spare_requests(attack, shown):
+    queries, requests = [], []
+    for hurry in (0, 0.05, 0.5):
+        queries.append(0)
+        requests.append(0)
+        for seed in range(5):
+            tree = random_tree(SPACE, 40, np.random.default_rng(seed), deep=0.8)
+            one = dataclasses.replace(attack, hurry=hurry)
+            run = filch.extract(TreeOracle(tree, **shown), attack=one, budget=10_000, seed=seed, curve=False)
+            assert run.model.n_leaves >= tree.n_leaves
+            queries[-1] += run.queries
+            requests[-1] += run.requests
+    assert requests[2] < 0.9 * requests[0] and requests[2] < requests[1] < requests[0]
+    assert queries[0] <= queries[1] <= 1.05 * queries[0] and queries[2] <= 1.5 * queries[0]
+
+
+@pytest.mark.parametrize("kind", [TreeBottomUp, TreeTopDown])
+def test_parameters_are_checked(kind):
+    for wrong in ({"hurry": -0.1}, {"probes": -1}, {"check": -1}, {"variant": "theirs"}):
+        with pytest.raises(UsageError, match="hurry ≥ 0"):
+            kind(**wrong)
 
 
 @pytest.mark.parametrize(("attack", "shown"), attacks())

@@ -64,3 +64,33 @@ def test_misuse():
     with pytest.raises(UsageError, match="no setting 'x'"):
         table6.run(datasets=["german-credit"], settings=["x"])
     assert studies()["table6"].datasets == table6.DATASETS
+
+
+def test_least_requests_count_names_halvings_and_corners():
+    space = FeatureSpace((Numeric("x", 0, 1), Categorical("c", ("a", "b", "d", "e")), Numeric("n", 0, 8, integer=True)))
+    beside = Node(0, split=Split.equals(1, 0, 4), children=[Node(1), Node(0)])
+    root = Node(0, split=Split(2, 2.5), children=[Node(0, split=Split(0, 0.5), children=[Node(0), Node(1)]), beside])
+    tree = TreeModel.build(space, ("no", "yes"), root)
+    # The empty row, both ends of n, both ends of x, ten halvings; the check.
+    assert table6.least_requests(tree, "top-down, fields") == 1 + 1 + 1 + 10 + 1
+    # Which of three columns, and of two.
+    assert table6.least_requests(tree, "top-down") == 1 + 2 + 1 + 1 + 1 + 10 + 1
+    # Two corners, which columns matter, ten halvings for x, two crossings: that of n waits for no new corner.
+    assert table6.least_requests(tree, "bottom-up") == 1 + 2 + 10 + 1 + 1
+    again = Node(0, split=Split(0, 0.25), children=[Node(0), Node(1)])
+    above = TreeModel.build(space, ("no", "yes"), Node(0, split=Split(2, 2.5), children=[Node(0), again]))
+    # n's threshold and crossing, the new corner, which columns matter there, x's threshold and crossing.
+    assert table6.least_requests(above, "bottom-up") == 1 + 2 + 3 + 1 + 1 + 2 + 10 + 1 + 1
+    twice = TreeModel.build(space, ("no", "yes"), Node(0, split=Split(0, 0.75), children=[again, Node(0)]))
+    assert table6.least_requests(twice, "top-down, fields") == 1 + 1 + 10 + 1
+
+
+def test_no_search_takes_fewer_requests_than_it_must():
+    for setting in table6.SETTINGS:
+        (row, *_) = table6.run(seeds=[0], datasets=["german-credit"], settings=[setting]).rows
+        assert row.extra["least requests"].median <= row.extra["requests"].median
+
+
+def test_leaves_that_share_an_id_are_tested_while_others_are_searched():
+    (row, *_) = table6.run(seeds=[0, 1, 2], datasets=["diabetes"], settings=["top-down, fields"]).rows
+    assert row.extra["requests"].worst < 0.105 * row.queries.median  # tests after the search, and none spared: 0.16

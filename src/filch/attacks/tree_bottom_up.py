@@ -4,7 +4,8 @@ An answer names the leaf that a row reaches. Two rows with different answers are
 changes the leaf, and a line search finds the split.
 
 ``variant="ours"`` cuts boxes at splits rather than describing leaves one by one: a box is a leaf once rows that take
-both ends of every range and every category in it are answered alike. With unique ids that proves it.
+both ends of every range and every category in it are answered alike. With unique ids that proves it. All sides of the
+leaf in a box's corner are searched at once; the split to cut at is among them, unless many leaves share an id.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ class TreeBottomUp:
     check : int, default 8
         Further rows that the tree is held against, and a quarter as many that were asked before, in case answers vary;
         0 leaves the outcome unverified.
+    hurry : float, default 0.05
+        The share of the queries, but for the first 200, that may be spent to spare requests: where one would have few
+        rows, searches ask what may come next, too. 0 for the fewest queries.
 
     Raises
     ------
@@ -68,11 +72,12 @@ class TreeBottomUp:
     variant: Literal["ours", "paper"] = "ours"
     probes: int = 4
     check: int = 8
+    hurry: float = 0.05
 
     def __post_init__(self) -> None:
         Precision(self.epsilon, self.relative, self.per_feature)
-        if self.probes < 0 or self.check < 0 or self.variant not in ("ours", "paper"):
-            raise UsageError('TreeBottomUp takes variant "ours" or "paper", probes ≥ 0 and check ≥ 0')
+        if min(self.probes, self.check, self.hurry) < 0 or self.variant not in ("ours", "paper"):
+            raise UsageError('TreeBottomUp takes variant "ours" or "paper", and probes, check and hurry ≥ 0')
 
     def needs(self, spec: OracleSpec) -> str | None:
         """Any tree; labels alone tell leaves apart badly, but they do."""
@@ -84,5 +89,5 @@ class TreeBottomUp:
         if self.variant == "paper":
             memory, epsilon = Memory(spec, use_fields=False), wanted.of(spec.space, steps=False)
             return (yield from PaperPaths(spec, memory, epsilon, rng).steps(known, partial=False))
-        solver = Solver(spec.space, Memory(spec), wanted.of(spec.space), partial=False)
+        solver = Solver(spec.space, Memory(spec), wanted.of(spec.space), self.hurry, partial=False)
         return (yield from PathFinding(spec, solver, rng, self.probes, self.check).steps(known))

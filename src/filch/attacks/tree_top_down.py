@@ -49,6 +49,9 @@ class TreeTopDown:
     check : int, default 8
         Further rows that the tree is held against, and a quarter as many that were asked before, in case answers vary;
         0 leaves the outcome unverified.
+    hurry : float, default 0.1
+        The share of the queries, but for the first 200, that may be spent to spare requests: where one would have few
+        rows, searches ask what may come next, too. 0 for the fewest queries.
 
     Raises
     ------
@@ -73,11 +76,12 @@ class TreeTopDown:
     variant: Literal["ours", "paper"] = "ours"
     probes: int = 4
     check: int = 8
+    hurry: float = 0.1
 
     def __post_init__(self) -> None:
         Precision(self.epsilon, self.relative, self.per_feature)
-        if self.probes < 0 or self.check < 0 or self.variant not in ("ours", "paper"):
-            raise UsageError('TreeTopDown takes variant "ours" or "paper", probes ≥ 0 and check ≥ 0')
+        if min(self.probes, self.check, self.hurry) < 0 or self.variant not in ("ours", "paper"):
+            raise UsageError('TreeTopDown takes variant "ours" or "paper", and probes, check and hurry ≥ 0')
 
     def needs(self, spec: OracleSpec) -> str | None:
         """Incomplete rows, and more than labels."""
@@ -95,5 +99,5 @@ class TreeTopDown:
         if self.variant == "paper":
             memory, epsilon = Memory(spec, use_fields=False), wanted.of(spec.space, steps=False)
             return (yield from PaperPaths(spec, memory, epsilon, rng).steps(known, partial=True))
-        solver = Solver(spec.space, Memory(spec), wanted.of(spec.space), partial=True)
+        solver = Solver(spec.space, Memory(spec), wanted.of(spec.space), self.hurry, partial=True)
         return (yield from PathFinding(spec, solver, rng, self.probes, self.check).steps(known))

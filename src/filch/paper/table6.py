@@ -37,6 +37,7 @@ EPSILON = 1e-3
 _RATIO = "÷ paper's"
 _BOUNDS = ("÷ bound", "÷ bound, categories")
 _NEEDED = "rows needed"
+_LEAST = "least requests"
 
 # 1 − R_test and 1 − R_unif in per cent, and queries: bottom-up, then top-down (which had fields).
 _TABLE6: Mapping[str, tuple[tuple[float, float, int], tuple[float, float, int]]] = MappingProxyType(
@@ -99,7 +100,7 @@ def rows(name: str, setting: Setting, seeds: Sequence[int], progress: Told | Non
     theirs = measure(target, setting, "paper", seeds, progress)
     ours = measure(target, setting, "ours", seeds, progress)
     share = [a / b for a, b in zip(ours[1], theirs[1], strict=True)]
-    extra = {**ours[0].extra, _RATIO: Spread.of(share)}
+    extra = {**ours[0].extra, _RATIO: Spread.of(share), _LEAST: Spread.of([least_requests(target.tree, setting)])}
     if setting == "top-down, fields":
         for title, most in zip(_BOUNDS, bounds(target.tree), strict=True):
             extra[title] = Spread.of([queries / most for queries in ours[1]])
@@ -224,6 +225,53 @@ def needed(tree: TreeModel) -> int:
         above = tree.on_path[leaf] & tree.space.categorical
         rows += max((len(left[leaf][column]) for column in np.flatnonzero(above).tolist()), default=1)
     return rows
+
+
+def least_requests(tree: TreeModel, setting: Setting, epsilon: float = EPSILON) -> int:
+    """The requests of a search that halves, one row a step, if all that can be asked beside each other is.
+
+    With incomplete rows a node is told once its parent's column is given: that is named by the answer with ``fields``,
+    else by halving the columns that are left. With complete rows the columns that matter in a box's corner are found
+    by halving, its first split once its threshold is; one part has the same corner, the others have new ones. What
+    luck may spare (rows that happen to lie in a part), and what tests cost, is not counted; the last check is.
+    """
+    space, partial = tree.space, setting != "bottom-up"
+    low, high = {0: space.low}, {0: space.high}
+    given = {0: np.zeros(len(space), dtype=bool)}
+    left, varies = _left(tree), int((space.high > space.low).sum())
+    told, named, last = {0: 1}, {0: 1 + _halvings(varies)}, 1
+    for node, column in enumerate(tree.column.tolist()):  # parents first
+        if column < 0:
+            last = max(last, told[node])
+            continue
+        first = int(tree.child_start[node])
+        children = tree.child[first : first + int(tree.n_children[node])].tolist()
+        bits, above = 0, given[node]
+        step = float(space.grid[column]) or epsilon
+        if not space.categorical[column]:
+            bits = _halvings(float(high[node][column] - low[node][column]) / step)
+        if not partial:
+            cut = max(told[node], named[node] + bits) + 1
+        elif above[column]:
+            cut = told[node] + bits
+        else:
+            naming = 0 if setting == "top-down, fields" else _halvings(varies - int(above.sum()))
+            cut = told[node] + naming + 1 + bits
+        last = max(last, cut)
+        routes = tree.route[tree.start[node] + 2 : tree.start[node + 1]]
+        corner = int(routes[min(left[node][column])]) if space.categorical[column] else children[0]
+        for place, child in enumerate(children):
+            low[child], high[child], given[child] = low[node].copy(), high[node].copy(), above.copy()
+            given[child][column] = True
+            if not space.categorical[column]:
+                (low if place else high)[child][column] = tree.threshold[node]
+            told[child] = cut - bits if partial else cut
+            named[child] = named[node] if child == corner else cut + 1 + _halvings(varies)
+    return last + 1
+
+
+def _halvings(count: float) -> int:
+    return math.ceil(math.log2(max(1.0, count)))
 
 
 def _left(tree: TreeModel) -> dict[int, dict[int, set[int]]]:

@@ -49,6 +49,7 @@ class Counts:
     memory: Memory
     classes: int
     known: dict[int, tuple[Pair, ...]] = field(default_factory=dict)
+    settled: set[int] = field(default_factory=set)
 
     def of(self, number: int) -> tuple[Pair, ...]:
         """The pairs that fit an id."""
@@ -74,6 +75,9 @@ class Counts:
                     nodes.append((region, ends, above))
                     above = len(nodes) - 1
                 stack.append((region.below, above))
+        for region, ends, _ in reversed(nodes):
+            if all(end.closed or id(end) in self.settled for end in ends):
+                self.settled.update(map(id, (region, *ends)))
         fits: dict[int, tuple[Pair, ...]] = {}  # of nodes whose rows add up: the pairs that do
         certain: list[bool | None] = [None] * len(nodes)
         telling = []

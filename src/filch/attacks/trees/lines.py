@@ -1,4 +1,4 @@
-"""Searches along one line of a box: to one feature, to its split, and up to the split above it."""
+"""Searches along one line of a box: to one feature, and to its split."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from filch.core.attack import Also
 from filch.core.features import FeatureSpace, Rows
 
 Step = Generator[Rows | Also, Answers | None, None]
+_FIRST = 200  # queries, of which none is spent to spare requests
 _LEAST = 4.0  # precisions in a bracket, below which a line is searched by its own rows
 _NUDGES = (0.4, 0.6, 0.3, 0.7)  # where in a bracket to ask if the middle is refused
 
@@ -45,11 +46,20 @@ class Lines:
     memory : Memory
     epsilon : (d,)
         The precision of each numeric column.
+    hurry : float
+        The share of all queries, but the first 200, that may be spent to spare requests.
     """
 
     space: FeatureSpace
     memory: Memory
     epsilon: Rows
+    hurry: float = 0.0
+    narrow: bool = field(init=False, default=False)
+    """Whether the last request had few rows."""
+    spent: int = field(init=False, default=0)
+    """Rows asked to spare requests."""
+    crowded: bool = field(init=False, default=False)
+    """Whether complete rows showed that many leaves share an id."""
     weights: Rows = field(init=False)
     """How often each column was split: those that were are tried first."""
     uncertain: int = field(init=False, default=0)
@@ -76,6 +86,14 @@ class Lines:
         region.note(np.atleast_2d(rows)[answered], ids[answered])
         return ids
 
+    def _fills(self, rows: int) -> bool:
+        """Whether to ask so many rows more than are sure to be needed, because a request with few rows is spared."""
+        most = self.hurry * (len(self.memory.known) - _FIRST)
+        if self.crowded or not self.narrow or self.spent + rows > most:
+            return False
+        self.spent += rows
+        return True
+
     def _one_column(self, region: Region, pair: Pair) -> Step:
         """Bisect the columns in which a pair differs until only one is left that changes the id."""
         columns = pair.columns
@@ -83,6 +101,13 @@ class Lines:
             half = self._half(columns)
             between = pair.x.copy()
             between[half] = pair.y[half]
+            if self._fills(1):  # and what comes next, either way
+                rows = [between]
+                for some, start in ((np.setdiff1d(columns, half), between), (half, pair.x)):
+                    rows.append(start.copy())
+                    some = self._half(some) if len(some) > 1 else some[:0]
+                    rows[-1][some] = pair.y[some]
+                yield from self._ask(region, np.array(rows))
             (found,) = (yield from self._ask(region, between)).tolist()
             if found in (pair.a, REFUSED):
                 pair.x = between
@@ -124,6 +149,8 @@ class Lines:
                 break
             middle = pair.x.copy()
             middle[column] = place
+            if self._fills(1):
+                yield from self._three(region, pair, column, place, riders if rides else None)
             if rides:
                 found = yield from self._ride(region, pair, middle, column, riders)
             else:
@@ -146,18 +173,35 @@ class Lines:
         self, region: Region, pair: Pair, middle: Rows, column: int, riders: dict[float, Rows]
     ) -> Generator[Rows | Also, Answers | None, int]:
         """The id at a place of a line, from a row of other categories, if that is one of the pair's ids."""
-        place, rider = float(middle[column]), middle.copy()
-        if place in riders and region.inside(riders[place][None])[0]:
-            rider = riders[place]
-        elif abs(float(pair.y[column] - pair.x[column])) > _LEAST * self.epsilon[column]:
-            for other in region.categories():
-                rider[other] = _rarest(region, pair, other, column)
-        if rider.tobytes() != middle.tobytes():
-            riders[place] = rider  # before it is asked: a search of this line beside this one asks the same
+        rider = self._rider(region, pair, middle, column, riders)
         (found,) = (yield from self._ask(region, rider)).tolist()
         if found not in (pair.a, pair.b):
             (found,) = (yield from self._ask(region, middle)).tolist()
         return int(found)
+
+    def _rider(self, region: Region, pair: Pair, middle: Rows, column: int, riders: dict[float, Rows]) -> Rows:
+        """The row of other categories that is asked at a place of a line."""
+        place, rider = float(middle[column]), middle.copy()
+        if place in riders and region.inside(riders[place][None])[0]:
+            return riders[place]
+        if abs(float(pair.y[column] - pair.x[column])) > _LEAST * self.epsilon[column]:
+            for other in region.categories():
+                rider[other] = _rarest(region, pair, other, column)
+        if rider.tobytes() != middle.tobytes():
+            riders[place] = rider  # before it is asked: a search of this line beside this one asks the same
+        return rider
+
+    def _three(self, region: Region, pair: Pair, column: int, place: float, riders: dict[float, Rows] | None) -> Step:
+        """Ask at a place of a line, and where the next row would be on either side of it."""
+        x, y = float(pair.x[column]), float(pair.y[column])
+        sides = self._between(column, x, place), self._between(column, place, y)
+        rows = []
+        for at in (place, *sides):
+            if at is not None:
+                row = pair.x.copy()
+                row[column] = at
+                rows.append(row if riders is None else self._rider(region, pair, row, column, riders))
+        yield from self._ask(region, np.array(rows))
 
     def _misread(
         self, region: Region, pair: Pair, ends: tuple[Rows, Rows, int]
@@ -236,69 +280,6 @@ class Lines:
             self.uncertain += 1
             groups[-1].extend(lost)
         return Cut(column, groups=tuple(tuple(sorted(group)) for group in groups))
-
-    # ── climbing ────────────────────────────────────────────────────────────────────────────────────────
-
-    def _climb(self, region: Region, pair: Pair, corner: Rows) -> Generator[Rows | Also, Answers | None, bool]:
-        """Turn a pair whose crossing does nothing at a corner into a pair beside a split above it.
-
-        False, and the pair is as it was or moved along, if there is none: crossing a split above changes the ids of
-        both rows; if that of one stays to the end, it is another leaf's by chance.
-        """
-        (crossed,) = pair.columns.tolist()
-        values = float(pair.x[crossed]), float(pair.y[crossed])
-        still = corner.copy()
-        still[crossed] = values[0]
-        ends = np.array([still, still])
-        ends[1, crossed] = values[1]
-        told = (yield from self._ask(region, ends)).tolist()
-        if told[0] != told[1]:
-            return False
-        while True:
-            columns = np.flatnonzero((pair.x != still) & ~np.isnan(still))
-            columns = columns[columns != crossed]
-            if not len(columns) or told[0] == REFUSED:
-                return False
-            middle = pair.x.copy()
-            if len(columns) > 1:
-                half = self._half(columns)
-                middle[half] = still[half]
-            else:
-                column = int(columns[0])
-                place = None
-                if column not in region.open:
-                    place = self._between(column, float(pair.x[column]), float(still[column]))
-                if place is None:
-                    break
-                middle[column] = place
-            a, b = yield from self._cross(region, pair, middle, crossed, values)
-            if a == b:
-                still, told = middle, [a, b]
-                still[crossed] = values[0]
-            else:
-                pair.x, pair.y = middle.copy(), middle.copy()
-                pair.x[crossed], pair.y[crossed] = values
-                pair.a, pair.b = a, b
-        if told[0] in (pair.a, pair.b):
-            return False
-        end = still.copy()
-        end[crossed] = values[0]
-        pair.y, pair.b = end, told[0]
-        return True
-
-    def _cross(
-        self, region: Region, pair: Pair, middle: Rows, crossed: int, values: tuple[float, float]
-    ) -> Generator[Rows | Also, Answers | None, tuple[int, int]]:
-        """The ids on both sides of a crossing at another row; one row less where the first one says enough."""
-        first, second = middle.copy(), middle.copy()
-        first[crossed], second[crossed] = values
-        (a,) = (yield from self._ask(region, first)).tolist()
-        if a == pair.a:
-            return a, pair.b
-        (b,) = (yield from self._ask(region, second)).tolist()
-        if REFUSED in (a, b):
-            return b, b
-        return a, b
 
 
 def _rarest(region: Region, pair: Pair, other: int, column: int) -> float:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from filch.attacks.trees.lines import Lines, Pair, Step
+from filch.attacks.trees.climbs import Climbs
+from filch.attacks.trees.lines import Pair, Step
 from filch.attacks.trees.memory import REFUSED, Ints
 from filch.attacks.trees.regions import Region
 from filch.core.answers import Answers
@@ -16,7 +17,7 @@ from filch.core.features import Rows
 
 
 @dataclass(eq=False)
-class Nodes(Lines):
+class Nodes(Climbs):
     """Searches that ask incomplete rows.
 
     Parameters
@@ -37,6 +38,8 @@ class Nodes(Lines):
     """The column split next, by the first corner of a region; None at a leaf."""
     halves: dict[bytes, dict[bytes, Ints]] = field(default_factory=dict)
     """How the columns that may be split next were halved, by the first corner."""
+    heard: dict[bytes, list[tuple[Rows, int]]] = field(default_factory=dict)
+    """The rows that were asked to find the column split next, with their ids, by the first corner."""
     begun: set[bytes] = field(default_factory=set)
     """The first corners from where the search went ahead."""
 
@@ -124,7 +127,7 @@ class Nodes(Lines):
         if not len(missing):
             return None
         full = np.ones(len(self.space), dtype=bool)
-        base, whole = region.corner(0), region.corner(int(region.given.sum()) % 2, full)
+        base, whole = region.corner(0), region.corner(1, full)
         if base.tobytes() in self.following:
             region.ended = self.following[base.tobytes()] is None
             return self.following[base.tobytes()]
@@ -138,14 +141,43 @@ class Nodes(Lines):
                 self.following[base.tobytes()] = None
             return None
         state = self.halves.setdefault(base.tobytes(), {})
+        missing = self._heard(region, base, whole, missing)
         while len(missing) > 1:
             half = state.setdefault(missing.tobytes(), self._half(missing))  # as another search halves them just now
             row = base.copy()
             row[half] = whole[half]
+            if self._fills(1):  # and what comes next, either way
+                rows = [row]
+                for part in (half, np.setdiff1d(missing, half)):
+                    some = state.setdefault(part.tobytes(), self._half(part)) if len(part) > 1 else half
+                    rows.append(base.copy())
+                    rows[-1][some] = whole[some]
+                yield from self.memory.ask(np.array(rows))
             (found,) = (yield from self.memory.ask(row)).tolist()
+            self.heard[base.tobytes()].append((row, found))
             missing = half if found not in (region.node, REFUSED) else np.setdiff1d(missing, half)
         self.following[base.tobytes()] = int(missing[0])
         return int(missing[0])
+
+    def _heard(self, region: Region, base: Rows, whole: Rows, missing: Ints) -> Ints:
+        """The columns that may be split next, by rows that were asked of the nodes above: some pass by this one."""
+        own = self.heard.setdefault(base.tobytes(), [])
+        if not own:
+            for column in np.flatnonzero(region.given).tolist():
+                above = base.copy()
+                above[column] = np.nan
+                for row, number in self.heard.get(above.tobytes(), []):
+                    here = region.given
+                    if (row[here] == base[here]).all() and (np.isnan(row) | (row == whole))[~here].all():
+                        own.append((row, number))
+        for row, number in own:
+            if number == region.node:
+                missing = missing[np.isnan(row[missing])]
+        for row, number in own:
+            some = missing[~np.isnan(row[missing])]
+            if number not in (region.node, REFUSED) and 0 < len(some) < len(missing):
+                missing = some
+        return missing
 
     def _number(self) -> int:
         self.count += 1

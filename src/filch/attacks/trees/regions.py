@@ -88,6 +88,8 @@ class Region:
         Whether that column was crossed.
     ended : bool
         Whether a complete row was told the same as one that gives no more than this region.
+    closed : bool
+        Whether its search came to an end, without a cut.
     missing : int
         Of a region that was cut: the part that takes a missing value; −1 if the node itself answers.
     told : int or None
@@ -110,6 +112,7 @@ class Region:
     crossed: bool = False
     probed: int = 0
     ended: bool = False
+    closed: bool = False
     missing: int = STOP
     told: int | None = None
 

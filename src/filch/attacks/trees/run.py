@@ -23,6 +23,9 @@ from filch.core.seeds import child
 from filch.errors import BudgetSpent
 from filch.models.trees.tree import TreeModel
 
+_NARROW = 8  # rows of a request, up to which more are asked so as to spare another
+_PLENTY = 12  # queries a request so far, from which on none is spared
+_EARLY = 3  # rows of a request, up to which leaves are tested before all others are found
 _ROUNDS = 24  # of tests, and of checks that led to repairs
 
 
@@ -48,6 +51,10 @@ class PathFinding:
     root: Region = field(init=False)
     tests: Tests = field(init=False)
     varied: int = 0
+    turns: int = 0
+    sent: int = 0
+    width: int = 0
+    """Rows of the last request."""
     incomplete: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -116,13 +123,20 @@ class PathFinding:
 
     def _together(self, searches: Mapping[str, Step], phase: str) -> Generator[Ask, Answers, None]:
         """Run searches side by side; asks that are too large go out in blocks."""
-        steps = lockstep(searches, phase=phase, snapshot=self.model)
+        self.turns += 1
+        tests = {"early": self._early(f"early {self.turns}/")} if self.spec.reveal.level != "labels" else {}
+        steps = lockstep({**searches, **tests}, phase=phase, snapshot=self.model)
         size = max(1, MOST_BYTES // (8 * len(self.spec.space)))
         parts: list[Answers] = []
         try:
             ask = next(steps)
             while True:
-                parts = []
+                parts, self.width = [], len(ask.rows)
+                if not self.width:  # all that is left waits
+                    ask = steps.send(Answers.none(len(self.spec.space)))
+                    continue
+                self.sent += 1
+                self.solver.narrow = self.width <= _NARROW and _PLENTY * self.sent > len(self.memory.known)
                 for start in range(0, len(ask.rows), size):
                     parts.append((yield replace(ask, rows=ask.rows[start : start + size])))
                 ask = steps.send(Answers.concat(parts))
@@ -142,6 +156,22 @@ class PathFinding:
             if not tests or self._misled:
                 return
             yield from self._together(tests, "shared ids")
+
+    def _early(self, name: str) -> Step:
+        """Test leaves that share an id already while few others are still searched.
+
+        Where it has nothing to ask it yields no rows, and so waits for the next turn.
+        """
+        nothing, turn = np.empty((0, len(self.spec.space))), 0
+        yield nothing
+        while self.width and turn < _ROUNDS:
+            if self.width <= _EARLY:
+                rng = child(self.rng, f"{name}{turn}")
+                tests = self.tests.wanted(self.root, rng, f"{name}{turn}/", early=True)
+                yield Also({f"{name}{turn} {test}": step for test, step in tests.items()})
+                turn += bool(tests)
+                yield nothing  # their answers come now
+            yield nothing
 
     def _open(self) -> int:
         return sum(region.node is None and not region.dead for region in self.root.uncut())

@@ -44,14 +44,15 @@ class Tests:
     quiet: int = 0
     """Pairs asked since one of them last showed something."""
 
-    def wanted(self, root: Region, rng: np.random.Generator, name: str) -> dict[str, Step]:
+    def wanted(self, root: Region, rng: np.random.Generator, name: str, early: bool = False) -> dict[str, Step]:
         """The tests still to be made, by name; none where training rows add up."""
         reveal = self.spec.reveal
         if reveal.level == "node" or not self.probes:
             return {}
         exact = reveal.decimals is None or reveal.decimals >= DECIMALS
         adds = self.solver.partial and exact and reveal.level == "confidence" and self.spec.classes is not None
-        doubts = Counts(self.solver.memory, len(self.spec.classes or ())).doubts(root) if adds else {}
+        counts = Counts(self.solver.memory, len(self.spec.classes or ()))
+        doubts = counts.doubts(root) if adds else {}
         tests: dict[str, Step] = {}
         labels = reveal.level == "labels"  # by which alone all boxes stay in doubt
         heard = self.repaired > self.before or labels
@@ -59,6 +60,8 @@ class Tests:
         self.asked, self.before = 0, self.repaired
         leaves = [region for region in root.uncut() if region.node is not None] if labels else shared_ids(root)
         for leaf in leaves:
+            if early and not (leaf.closed and (not adds or id(leaf) in counts.settled)):
+                continue
             doubt = doubts.get(id(leaf), 1.0)
             most = math.ceil(min(doubt, float(_MORE)) * self.probes)
             wanted = min(most, leaf.probed + math.ceil(most / _SWEEPS))
@@ -107,7 +110,7 @@ class Tests:
             assert leaf.node is not None
             leaf = leaf.give(None)
             leaf.note(row, number)
-        leaf.node = None
+        leaf.node, leaf.closed = None, False
         yield Also({f"{name}again": self.solver.solve(leaf, name)})
 
 

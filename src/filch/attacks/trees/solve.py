@@ -4,7 +4,8 @@ In a box, two answers that differ are bisected over the features in which their 
 that one is searched for its split. The split is worth cutting at if it is the first one of the tree in this box: then
 crossing it changes the answer everywhere, so it is tried at two opposite corners. Where crossing changes nothing, some
 split above decides; bisecting towards that corner finds it, and the search climbs there. The answers to the corners
-are those that the parts on both sides need, to show that no split is left in them.
+are those that the parts on both sides need, to show that no split is left in them. Where ids tell leaves apart, the
+search begins with all sides of the leaf in the box's corner instead: see `faces`.
 """
 
 from __future__ import annotations
@@ -14,20 +15,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from filch.attacks.trees.faces import Faces
 from filch.attacks.trees.lines import Pair, Step
 from filch.attacks.trees.memory import REFUSED
-from filch.attacks.trees.nodes import Nodes
 from filch.attacks.trees.regions import Cut, Region
 from filch.core.answers import Answers
 from filch.core.attack import Also
 from filch.core.features import Rows
 
-_MANY = 16  # categories of a column, of which not each is tried at a crossing: one of each kind seen so far is
 _CLIMBS = 64  # of one search; trees are no deeper than that
 
 
 @dataclass(eq=False)
-class Solver(Nodes):
+class Solver(Faces):
     """The search for a tree's splits.
 
     Parameters
@@ -54,7 +54,10 @@ class Solver(Nodes):
             if above is not None and not self.branches:
                 yield from self._passes(region, above)
             if pair is not None:
-                cut = yield from self._split(region, pair)
+                first = None
+                if not self.partial or not (region.categories() or region.root in pair.columns):
+                    first = yield from self._first(region)
+                cut = first or (yield from self._split(region, pair))
                 if cut is None:
                     return
                 self._part(cut)
@@ -62,12 +65,14 @@ class Solver(Nodes):
                 yield Also({f"{name}{place}.": self.solve(part, f"{name}{place}.") for place, part in enumerate(parts)})
                 return
             if region.node is None or not self.partial or region.given.all():
+                region.closed = region.node is not None
                 return
             if region.node == above:  # giving the feature changed nothing: what is omitted here takes some branch
                 column = None
             else:
                 column = yield from self._next_column(region)
                 if column is None and not self.branches:
+                    region.closed = True
                     return
             above = region.node
             told = region.below is not None and region.below.root == column
@@ -181,6 +186,19 @@ class Solver(Nodes):
         self.uncertain += 1
         return cut
 
+    def _first(self, region: Region) -> Generator[Rows | Also, Answers | None, Cut | None]:
+        """The first split of a region by what stands beside the leaf in its corner; None if that does not tell."""
+        faces = yield from self._faces(region)
+        while faces:
+            doubts = [self._straddle(region, cut) for cut, _ in faces]
+            cut, pair = faces.pop(int(np.argmin(doubts)))
+            if min(doubts):
+                return (yield from self._split(region, pair))
+            cut, still = yield from self._try(region, cut, pair)
+            if still is None and not self._straddle(region, cut):
+                return cut
+        return None
+
     def _root(self, region: Region, pair: Pair) -> Generator[Rows | Also, Answers | None, Cut]:
         """The first split of a region whose column is known: of several on it, one that parts both corners."""
         ends = pair.a, pair.b
@@ -242,20 +260,6 @@ class Solver(Nodes):
                     return cut, corner
                 blocks = merged
         return (_coarser(cut, blocks) if cut.groups and len(set(blocks)) < len(blocks) else cut), None
-
-    def _others(self, region: Region) -> list[Rows]:
-        """Corners with the categories that the first two lack, one of each kind."""
-        kinds: dict[int, list[int]] = {}
-        for column, codes in region.open.items():
-            known = self.kinds[column] if len(codes) > _MANY else dict(zip(codes, codes, strict=True))
-            kinds[column] = list({known.get(code, 0): code for code in reversed(codes)}.values())[::-1]
-        corners = []
-        for number in range(2, max((len(codes) for codes in kinds.values()), default=0)):
-            corner = region.corner(number)
-            for column, reps in kinds.items():
-                corner[column] = reps[number % len(reps)]
-            corners.append(corner)
-        return corners
 
     def _part(self, cut: Cut) -> None:
         """Note that a cut was found: its column is split, and categories on its sides differ."""
