@@ -30,12 +30,12 @@ from filch.errors import BudgetSpent, UsageError
 from filch.models.linear import LinearModel
 
 Floats = npt.NDArray[np.float64]
-_EXACT = 1e-9  # of the largest value: what float64 resolves after scaling and sums
-_SINGLE = 2**-21  # the same of a server that computes in float32
+_SAME = 1e-9  # of the values' range: copies are held to it
+_DOUBLE, _SINGLE = 2**-44, 2**-21  # of the largest value: what float64 and float32 resolve after scaling and sums
 _TELLING, _FINEST = 4, 8  # values that all end at the same decimals show that answers are rounded; at most so many
 _TRIES = 4  # rounds of rows in place of refused ones
-_GROWTH = 0.5  # a round of rows for rounded values is a row for each unknown, or this part of all so far
-_IDLE = 0.9  # of the standard error: two rounds that leave more of it end the search
+_FIRST, _GROWTH = 0.5, 0.25  # a round of rows for rounded values: a row for two unknowns, or this part of all so far
+_IDLE, _PATIENCE = 0.9, 4  # rounds that each leave more than this part of the standard error end the search
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,8 @@ class _Solver:
         self.heard, self.held = none, none
         self.half = None if spec.decimals is None else 0.5 * 10.0**-spec.decimals
         self.belief: ValueBelief | None = None
+        self.solved: tuple[int, Floats] | None = None  # so many answers, and their solution
+        self.ranked = 0, 0  # so many answers, and their rank
         self.error = np.inf  # the largest standard error of a value in the range
         if known.value is not None:
             self.hear(Ask(known.rows), known)
@@ -170,14 +172,16 @@ class _Solver:
         for turn in range(64):
             self.belief = belief = ValueBelief(self.matrix(self.heard), self.value(self.heard), self.half)
             rng = child(self.rng, "round", str(turn))
-            wanted = min(max(size, int(_GROWTH * len(self.heard))), self.attack.most * size - len(self.heard))
+            wanted = min(
+                max(int(_FIRST * size) + 1, int(_GROWTH * len(self.heard))), self.attack.most * size - len(self.heard)
+            )
             rows, error = chosen(self.design, belief.root, max(1, wanted), child(rng, "choice"))
             error *= self.half
             idle = idle + 1 if error > _IDLE * self.error else 0
             self.error = error
             if self.contradicted():
                 return (yield from self.unsolved())
-            if error <= self.attack.precision * self.half or wanted < 1 or idle >= 2:
+            if error <= self.attack.precision * self.half or wanted < 1 or idle >= _PATIENCE:
                 break
             rows = _new(on_thresholds(self.design, belief.weights, rows, 2 * self.half), self.heard.rows)
             block = max(1, MOST_BYTES // self.design.base.nbytes)
@@ -216,15 +220,15 @@ class _Solver:
 
     def unsolved(self) -> Steps:
         """The values are noisy, or not linear."""
-        model, residual, evidence = self.model(), self.residual(), self.evidence()
+        model, residual, evidence, held = self.model(), self.residual(), self.evidence(), self.held
         if (why := (yield from unsteady(self.heard))) is not None:
             return Finding(model, Outcome.NO_CONVERGENCE, f"{why}; the model is a fit to noise", evidence)
-        span = float(np.ptp(self.value(Answers.concat([self.heard, self.held])))) or 1.0
+        span = float(np.ptp(self.value(Answers.concat([self.heard, held])))) or 1.0
         reason = (
-            f"{len(self.held)} further values miss by up to {residual:.1e}, {residual / span:.1e} of their range: "
+            f"{len(held)} further values miss by up to {residual:.1e}, {residual / span:.1e} of their range: "
             "they are not linear in these columns"
         )
-        if not len(self.held):
+        if not len(held):
             reason = "no weights give all the rounded values: they are not linear in these columns"
         return Finding(model, Outcome.CLASS_MISMATCH, reason, evidence)
 
@@ -244,14 +248,17 @@ class _Solver:
 
     def model(self) -> LinearModel | None:
         """The best model so far: the solution of least norm while there are fewer rows than unknowns."""
-        usable = np.isfinite(self.value(self.heard)) if len(self.heard) else np.empty(0, dtype=bool)
+        usable = np.isfinite(self.value(self.heard))
         if not usable.any():
             return None
-        matrix, value = self.matrix(self.heard)[usable], self.value(self.heard)[usable]
-        if self.belief is not None and len(self.belief.value) == len(value):
+        if self.belief is not None and len(self.belief.value) == len(self.heard):
             solution = self.belief.weights
+        elif self.solved is not None and self.solved[0] == len(self.heard):
+            solution = self.solved[1]
         else:
-            solution = linalg.lstsq(matrix, value, check_finite=False)[0]
+            matrix, value = self.matrix(self.heard)[usable], self.value(self.heard)[usable]
+            solution = np.asarray(linalg.lstsq(matrix, value, check_finite=False)[0])
+            self.solved = len(self.heard), solution
         coef, intercept = self.design.weights(solution[:, None])
         return LinearModel(self.spec.space, coef[0], float(intercept[0]))
 
@@ -263,12 +270,13 @@ class _Solver:
         return float(np.abs(model.predict(self.held.rows) - self.value(self.held)).max())
 
     def tolerance(self) -> float:
-        """How closely values resolve, rounding apart; 0 where nothing was held back and values are rounded."""
+        """How closely a copy has to agree with values that are not rounded; below 0 where rounded ones tell nothing."""
         if not len(self.held):
             return 0.0 if self.half is None else -1.0
         shown = self.value(Answers.concat([self.heard, self.held]))
         single = self.half is None and (shown.astype(np.float32) == shown).all() and (shown != np.rint(shown)).any()
-        return float((_SINGLE if single else _EXACT) * np.sqrt(self.design.size) * np.abs(shown).max())
+        digits = (_SINGLE if single else _DOUBLE) * np.sqrt(self.design.size) * np.abs(shown).max()
+        return float(max(digits, _SAME * np.ptp(shown)))
 
     def evidence(self) -> dict[str, object]:
         """Numbers behind the outcome."""
@@ -290,7 +298,9 @@ class _Solver:
         return np.empty(0) if answers.value is None else answers.value
 
     def rank(self) -> int:
-        return self.design.rank(self.heard.rows)
+        if self.ranked[0] != len(self.heard):
+            self.ranked = len(self.heard), self.design.rank(self.heard.rows)
+        return self.ranked[1]
 
     def solvable(self) -> bool:
         return self.rank() == self.design.size

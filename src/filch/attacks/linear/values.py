@@ -22,7 +22,7 @@ from filch.core.seeds import child
 
 Floats = npt.NDArray[np.float64]
 _SWEEPS, _DAMPED, _STILL = 60, 0.7, 0.02  # of propagation: at most so many, each so far, until the mean rests (σ)
-_WIDE = 1_000  # unknowns above which intervals are taken as normal errors
+_WIDE = 3_000  # unknowns above which intervals are taken as normal errors
 _VAGUE = 1e-10  # of the largest precision: the prior's
 _CAVITY = 1e-3  # least part of a variance that is attributed to all other intervals
 _RATIO, _LEAST = 6, 256  # candidates for each row that is chosen, and at all
@@ -31,6 +31,7 @@ _OMIT = 0.2  # of what may be omitted is
 _SLACK = 1e-6  # of half an interval, for the last digits of sums
 _LOST = 1e4  # deviations: an interval so far off is not met by further steps
 _ROOM = 4.0  # deviations by which the estimate may miss an interval
+_MANY, _WELL = 300_000, 8.0  # entries of a matrix above which no linear program decides, but so many deviations
 
 
 @dataclass(eq=False)
@@ -66,9 +67,13 @@ class ValueBelief:
         """Whether no weights meet all intervals."""
         if not (np.abs(self.matrix @ mean - off) <= 1.0 + _ROOM * self._deviation(self.matrix) + _SLACK).all():
             mean = self._solve(np.full(len(off), 3.0), off)
-            within = _within(self.matrix, off)
-            self.misses = within is None
-            mean = mean if within is None else within
+            if self.matrix.size <= _MANY:
+                within = _within(self.matrix, off)
+                self.misses = within is None
+                mean = mean if within is None else within
+            else:
+                beyond = np.abs(self.matrix @ mean - off) - 1.0
+                self.misses = bool((beyond > _WELL * self._deviation(self.matrix) + _SLACK).any())
         self.weights: Floats = start + self.half * mean
 
     def deviation(self, matrix: Floats) -> Floats:
@@ -151,7 +156,7 @@ def chosen(design: Design, root: Floats, n: int, rng: np.random.Generator) -> tu
     n : int
     rng : Generator
     """
-    rows = ends(design, max(_LEAST, _RATIO * n), rng)
+    rows = ends(design, max(_LEAST, n, _RATIO * min(n, design.size)), rng)
     open_ = design.matrix(rows) @ root
     # Pivots of a QR decomposition: each the row of which those before it leave most open.
     order = linalg.qr(open_.T, mode="r", pivoting=True, check_finite=False)[1][:n]
