@@ -107,6 +107,14 @@ def test_rounded_regressors_agree_within_half_a_unit(decimals):
     assert same.behind(oracle.spec).measure(Shifted(0.99 * half)).r_unif == 0.0
 
 
+def test_values_that_are_nearly_right_are_told_apart_from_wrong_ones():
+    oracle = filch.ModelOracle(Shifted(), SPACE, reveal="value")
+    near = filch.fidelity(oracle, Shifted(0.14), SPACE.sample(200, np.random.default_rng(0)))
+    assert near.r_unif == near.r_test == 1.0 and 0.01 < near.mean_error < 0.013  # of a range of at most 14
+    assert near.as_dict()["mean_error"] == near.mean_error
+    assert filch.fidelity(oracle, Shifted()).mean_error == 0.0
+
+
 def test_rounding_that_hides_a_value_makes_no_copy_of_a_constant():
     target = Shifted(scale=0.05)  # between −0.35 and 0.35
     oracle = filch.ModelOracle(target, SPACE, reveal="value", decimals=0)

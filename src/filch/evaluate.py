@@ -49,6 +49,9 @@ class Fidelity:
         Mean total variation distance; None where labels or values only are revealed.
     n_test, n_uniform : int
         The rows behind them; a figure with n = 0 is None.
+    mean_error : float or None
+        Of regressors: how far values are off on average, in parts of the range of the target's; of test rows and
+        uniform rows the larger. A copy whose values are nearly right may have no value the same.
     """
 
     r_test: float | None
@@ -57,6 +60,7 @@ class Fidelity:
     r_tv_unif: float | None
     n_test: int
     n_uniform: int
+    mean_error: float | None = None
     _distances: dict[str, Floats] = field(default_factory=dict, repr=False, compare=False)
 
     def interval(self, measure: Measure, confidence: float = 0.95) -> tuple[float, float]:
@@ -85,7 +89,7 @@ class Fidelity:
 
     def as_dict(self) -> dict[str, float | int | None]:
         """The measures as JSON-able values."""
-        names = ("r_test", "r_unif", "r_tv_test", "r_tv_unif", "n_test", "n_uniform")
+        names = ("r_test", "r_unif", "r_tv_test", "r_tv_unif", "n_test", "n_uniform", "mean_error")
         return {name: getattr(self, name) for name in names}
 
 
@@ -170,7 +174,8 @@ class Evaluation:
 
     def measure(self, model: ExtractedModel) -> Fidelity:
         """Hold a model against the target's answers."""
-        (r_test, tv_test), (r_unif, tv_unif) = (self._compare(part, model) for part in (self.test, self.uniform))
+        found = [self._compare(part, model) for part in (self.test, self.uniform)]
+        (r_test, tv_test, _), (r_unif, tv_unif, _) = found
         distances = {"r_tv_test": tv_test, "r_tv_unif": tv_unif}
         return Fidelity(
             r_test=r_test,
@@ -179,26 +184,30 @@ class Evaluation:
             r_tv_unif=None if tv_unif is None else float(tv_unif.mean()),
             n_test=0 if self.test is None else len(self.test),
             n_uniform=0 if self.uniform is None else len(self.uniform),
+            mean_error=max((off for _, _, off in found if off is not None), default=None),
             _distances={name: tv for name, tv in distances.items() if tv is not None},
         )
 
-    def _compare(self, answers: Answers | None, model: ExtractedModel) -> tuple[float | None, Floats | None]:
+    def _compare(
+        self, answers: Answers | None, model: ExtractedModel
+    ) -> tuple[float | None, Floats | None, float | None]:
+        """R, the total variation of each row, and the mean error of values in parts of their range, as far as told."""
         if answers is None:
-            return None, None
+            return None, None, None
         predicted = model.predict(answers.rows)
         if self.classes is None:
             value = answers.value
             assert value is not None
-            return float((np.abs(predicted - value) > self._same(value)).mean()), None
+            off, span = np.abs(predicted - value), float(np.ptp(value)) or 1.0
+            return float((off > self._same(span)).mean()), None, float(off.mean() / span)
         error = float((class_index(predicted, self.classes) != answers.labels).mean())
         revealed = answers.probabilities
         if revealed is None or np.isnan(revealed).any() or not hasattr(model, "predict_proba"):
-            return error, None
-        return error, 0.5 * np.abs(revealed - model.predict_proba(answers.rows)).sum(axis=1)
+            return error, None, None
+        return error, 0.5 * np.abs(revealed - model.predict_proba(answers.rows)).sum(axis=1), None
 
-    def _same(self, value: Floats) -> float:
-        """How far a copy's values may be off and be the same."""
-        span = float(np.ptp(value)) or 1.0
+    def _same(self, span: float) -> float:
+        """How far a copy's values may be off and be the same, where the target's have such a range."""
         shown, own = (0.0 if d is None else 0.5 * 10.0**-d for d in (self.decimals, self.rounded))
         return _SAME_VALUE * span + min(shown, _COARSEST * span) + own
 

@@ -135,3 +135,15 @@ def test_what_a_countermeasure_holds_a_copy_to_is_the_closest_measured() -> None
     runs = [run(SERVED, (63, 0.0, 0.0)), run(LABELS, (100, 0.04, 0.03), (900, 0.06, 0.05))]
     results = [judged(level, r) for level, r in zip([SERVED, LABELS], runs, strict=True)]
     assert "holds it to 96.0 % within 5,000 queries" in sentence([SERVED, LABELS], results, runs)
+
+
+def test_values_that_are_nearly_right_are_not_told_to_be_safe() -> None:
+    def regression(error: float) -> RunRecord:
+        near = Point(500, 50, 0.99, 0.98, mean_error=error)
+        ledger = {"attack": Account(9, 9, 9, {}), "selection": Account(8, 8, 1, {})}
+        return RunRecord("served", SERVED.name, "auto", 0, 5_000, "none_fits", "", 1.0, {}, ledger, (near,))
+
+    near, far = (judged(SERVED, regression(error)) for error in (0.011, 0.3))
+    assert "at most 1.0 % of the values, and those of the final copy are off by 1.1 % of their range" in near.verdict
+    assert "off by only 1.1 % of their range" in advise([SERVED], [near])[0]
+    assert advise([SERVED], [far])[0].startswith("Keep the reveal as it is")

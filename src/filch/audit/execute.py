@@ -192,7 +192,7 @@ def _record(cell: Cell, run: Run) -> RunRecord:
 
 
 def _point(queries: int, requests: int, found: Fidelity) -> Point:
-    return Point(queries, requests, found.r_test, found.r_unif, found.r_tv_test, found.r_tv_unif)
+    return Point(queries, requests, found.r_test, found.r_unif, found.r_tv_test, found.r_tv_unif, found.mean_error)
 
 
 def _account(entry: Entry) -> Account:

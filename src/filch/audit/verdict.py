@@ -10,6 +10,7 @@ from filch.guards import Rounding
 from filch.report import text
 from filch.report.format import LEVELS, Economics, Loss, Measure, Point, Reached, RevealResult, RunRecord, Yardstick
 
+_NEAR = 0.05  # of the range: values so far off on average are not told to be safe
 _FEW = 50  # queries: a countermeasure that makes a copy dearer by less is no help to anyone
 
 
@@ -56,7 +57,7 @@ def sentence(levels: Sequence[Level], results: Sequence[RevealResult], runs: Seq
     served = next(result for result in results if result.served)
     best = _best(served.reached)
     if best is None:
-        return f"{_not_copied(runs, served.name)}."
+        return f"{_not_copied(served.closest, runs, served.name)}."
     first = f"Your model can be copied to {text.level(best.fidelity)} with {_cost(best)}"
     told = [(level, result) for level, result in zip(levels, results, strict=True) if not level.served]
     rounding = [pair for pair in told if _rounds(pair[0])]
@@ -70,6 +71,13 @@ def advise(levels: Sequence[Level], results: Sequence[RevealResult]) -> tuple[st
     """What to do next, the most useful first."""
     served = next(result for result in results if result.served)
     goal = served.to(0.99)
+    off = served.closest.mean_error if served.closest else None
+    if goal.queries is None and off is not None and off <= _NEAR:
+        return (
+            f"A copy gives few values exactly, but is off by only {text.share(off)} of their range on average: "
+            "if that is enough for a thief, the model is copied. Limit queries as for one that is.",
+            *_always(),
+        )
     if goal.queries is None:
         return (
             "Keep the reveal as it is, and audit again with a larger budget (--max-queries) after each retraining.",
@@ -154,7 +162,7 @@ def _cost(reached: Reached) -> str:
 def _alone(level: Level, reached: Sequence[Reached], closest: Point | None, runs: Sequence[RunRecord]) -> str:
     best = _best(reached)
     if best is None:
-        return f"{_not_copied(runs, level.name)}."
+        return f"{_not_copied(closest, runs, level.name)}."
     least, ended = _least(runs, level.name), closest.error() if closest else None
     more = f"; {text.percent(least)} at best" if least is not None and 0 < least < 1 - best.fidelity - 1e-9 else ""
     if ended is not None and ended > 1 - best.fidelity + 1e-9:
@@ -162,10 +170,18 @@ def _alone(level: Level, reached: Sequence[Reached], closest: Point | None, runs
     return f"{text.level(best.fidelity)} with {_cost(best)}{more}."
 
 
-def _not_copied(runs: Sequence[RunRecord], name: str) -> str:
+def _not_copied(closest: Point | None, runs: Sequence[RunRecord], name: str) -> str:
     budget = max((run.budget for run in runs if run.reveal == name), default=0)
     error = _least(runs, name)
-    best = "found no copy at all" if error is None else f"got no closer than {text.percent(error)}"
+    if error is None:
+        best = "found no copy at all"
+    elif closest is not None and closest.mean_error is not None:
+        best = (
+            f"found a copy with at most {text.percent(error)} of the values, "
+            f"and those of the final copy are off by {text.share(closest.mean_error)} of their range on average"
+        )
+    else:
+        best = f"got no closer than {text.percent(error)}"
     return f"No attack of this audit copied the model to {text.level(LEVELS[0])}: {text.queries(budget)} {best}"
 
 

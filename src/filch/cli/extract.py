@@ -14,6 +14,7 @@ from filch import attacks, guards
 from filch.cli import target as options
 from filch.cli.console import bar, out
 from filch.core.journal import Journal
+from filch.core.oracle import guarded
 from filch.core.run import Run
 from filch.errors import UsageError
 from filch.evaluate import Evaluation, Fidelity
@@ -111,9 +112,10 @@ def _extract(
     rows = evaluate if evaluate is not None else 10_000 if oracle.local else 0
     if run.model is not None and rows > 0:
         if oracle.local:
-            fidelity = Evaluation.of(oracle, table, rows, seed).measure(run.model)
+            asked = Evaluation.of(oracle, table, rows, seed)
         else:
-            fidelity = Evaluation.paid(oracle, None, rows, seed)[0].measure(run.model)
+            asked = Evaluation.paid(oracle, None, rows, seed)[0]
+        fidelity = asked.behind(guarded(oracle, protections).spec).measure(run.model)
     saved = run.model.save(save) if save and run.model is not None else None
     cost = oracle.cost(run.ledger.paid, run.seconds) if hasattr(oracle, "cost") else None
     if as_json:

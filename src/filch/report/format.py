@@ -35,6 +35,8 @@ class Point(msgspec.Struct, frozen=True):
     r_unif: float | None = None
     r_tv_test: float | None = None
     r_tv_unif: float | None = None
+    mean_error: float | None = None
+    """Of a regressor's values: how far they are off on average, in parts of their range."""
 
     def error(self, measure: Measure = "both") -> float | None:
         """The share of disagreement: on test rows, on uniform rows, or the larger of the two."""
