@@ -129,6 +129,20 @@ def test_answers_that_are_rounded_themselves_may_be_off_by_half_a_unit_more():
     assert evaluation.measure(Shifted(0.2)).r_unif == 1.0
 
 
+def test_rounding_that_an_api_does_not_declare_is_seen_in_its_answers():
+    class Rounds(Shifted):
+        def predict(self, X):
+            return np.round(super().predict(X), 1)
+
+    rounds = filch.ModelOracle(Rounds(), SPACE, reveal="value")
+    evaluation, _ = Evaluation.paid(rounds, n_uniform=200)
+    assert evaluation.rounded == 1
+    assert evaluation.behind(rounds.spec).measure(Shifted(0.049)).r_unif == 0.0
+    assert evaluation.measure(Shifted(0.2)).r_unif == 1.0
+    plain, _ = Evaluation.paid(filch.ModelOracle(Shifted(), SPACE, reveal="value"), n_uniform=200)
+    assert plain.rounded is None and plain.measure(Shifted(0.01)).r_unif == 1.0
+
+
 def test_a_paid_evaluation_goes_to_its_own_account(oracle):
     evaluation, run = Evaluation.paid(oracle, SPACE.sample(30, np.random.default_rng(2)), 70)
     assert run.ledger["evaluation"].queries == 100 and run.queries == run.selection == 0

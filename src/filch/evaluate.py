@@ -10,7 +10,7 @@ copy of a constant; 1e-9 of that range where nothing is rounded.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from filch.core.answers import Answers
+from filch.core.answers import Answers, rounded_to
 from filch.core.drive import Recital, Run, drive
 from filch.core.encoding import OneHot
 from filch.core.features import Rows
@@ -121,11 +121,11 @@ class Evaluation:
     decimals: int | None = None
     """To which the answers are rounded that the models were made from; of regressors this says which values agree."""
     rounded: int | None = None
-    """Decimals to which these answers are rounded themselves."""
+    """Decimals to which these answers are rounded themselves: declared, or seen of a regressor's values."""
 
     def behind(self, spec: OracleSpec) -> Evaluation:
         """The same answers, for models that were made from those of an oracle with such a reveal."""
-        return replace(self, decimals=spec.decimals)
+        return replace(self, decimals=self.rounded if spec.decimals is None else spec.decimals)
 
     @classmethod
     def of(
@@ -134,12 +134,9 @@ class Evaluation:
         """Ask a target outside every count: its unguarded answers, at the level that its oracle reveals."""
         test, uniform = _evaluation_rows(oracle, X_test, n_uniform, seed)
         asked = [None if rows is None else _truth(oracle, rows) for rows in (test, uniform)]
+        rounded = None if oracle.local else _decimals(asked, oracle.spec)
         return cls(
-            asked[0],
-            asked[1],
-            oracle.spec.classes,
-            oracle.spec.decimals,
-            None if oracle.local else oracle.spec.decimals,
+            asked[0], asked[1], oracle.spec.classes, rounded if rounded is not None else oracle.spec.decimals, rounded
         )
 
     @classmethod
@@ -170,7 +167,8 @@ class Evaluation:
         assert answers is not None
         cut = 0 if test is None else len(test)
         parts = [part.given if len(part) else None for part in (answers[:cut], answers[cut:])]
-        return cls(parts[0], parts[1], oracle.spec.classes, oracle.spec.decimals, oracle.spec.decimals), run
+        rounded = _decimals(parts, oracle.spec)
+        return cls(parts[0], parts[1], oracle.spec.classes, rounded, rounded), run
 
     def measure(self, model: ExtractedModel) -> Fidelity:
         """Hold a model against the target's answers."""
@@ -308,6 +306,14 @@ def _evaluation_rows(
     if test is not None and not len(test):
         test = None
     return test, space.sample(n_uniform, stream(seed, "evaluation")) if n_uniform > 0 else None
+
+
+def _decimals(parts: Iterable[Answers | None], spec: OracleSpec) -> int | None:
+    """The decimals to which answers are rounded, as declared or, of a regressor, as its values show."""
+    values = [part.value for part in parts if part is not None and part.value is not None]
+    if spec.decimals is not None or spec.classes is not None or not values:
+        return spec.decimals
+    return rounded_to(np.concatenate(values))
 
 
 def _truth(oracle: Oracle, rows: Rows) -> Answers:

@@ -21,7 +21,7 @@ from scipy import linalg
 from filch.attacks.doubts import doubt, unsteady
 from filch.attacks.linear.design import Design
 from filch.attacks.linear.values import ValueBelief, chosen, ends, on_thresholds
-from filch.core.answers import Answers
+from filch.core.answers import Answers, rounded_to
 from filch.core.attack import MOST_BYTES, Ask, Finding, Outcome, Steps, overheard
 from filch.core.features import Rows
 from filch.core.oracle import OracleSpec
@@ -32,7 +32,6 @@ from filch.models.linear import LinearModel
 Floats = npt.NDArray[np.float64]
 _SAME = 1e-9  # of the values' range: copies are held to it
 _DOUBLE, _SINGLE = 2**-44, 2**-21  # of the largest value: what float64 and float32 resolve after scaling and sums
-_TELLING, _FINEST = 4, 8  # values that all end at the same decimals show that answers are rounded; at most so many
 _TRIES = 4  # rounds of rows in place of refused ones
 _FIRST, _GROWTH = 0.5, 0.25  # a round of rows for rounded values: a row for two unknowns, or this part of all so far
 _IDLE, _PATIENCE = 0.9, 4  # rounds that each leave more than this part of the standard error end the search
@@ -138,7 +137,8 @@ class _Solver:
         if self.residual() <= self.tolerance():
             return self.verified()
         if self.half is None:
-            self.half = _rounding(Answers.concat([self.heard, self.held]))
+            decimals = rounded_to(self.value(Answers.concat([self.heard, self.held])))
+            self.half = None if decimals is None else 0.5 * 10.0**-decimals
         if self.half is None:
             return (yield from self.unsolved())
         return (yield from self.rounded())
@@ -304,16 +304,6 @@ class _Solver:
 
     def solvable(self) -> bool:
         return self.rank() == self.design.size
-
-
-def _rounding(answers: Answers) -> float | None:
-    """Half a unit of the decimals that all values end at, or None."""
-    shown = answers.value
-    for decimals in range(_FINEST + 1 if shown is not None and len(shown) >= _TELLING else 0):
-        assert shown is not None
-        if (np.round(shown, decimals) == shown).all():
-            return 0.5 * 10.0**-decimals
-    return None
 
 
 def _new(rows: Rows, asked: Rows) -> Rows:

@@ -16,6 +16,7 @@ from filch.errors import UsageError
 
 Floats = npt.NDArray[np.float64]
 Index = slice | npt.NDArray[Any]
+_TELLING, _FINEST = 4, 8  # so many values that end at the same decimals show that they are rounded; at most so many
 _WITH_VALUE = ("value", "node", "confidence")  # what a regressor may reveal
 
 
@@ -179,3 +180,17 @@ class Reveal:
 
     def _rounded(self, array: Floats | None) -> Floats | None:
         return array if array is None or self.decimals is None else np.round(array, self.decimals)
+
+
+def rounded_to(value: Floats) -> int | None:
+    """The decimals, 0 … 8, that values all end at; None for others, and where they are fewer than four.
+
+    Examples
+    --------
+    >>> rounded_to(np.array([1.25, 3.5, -7.0, 2.75])), rounded_to(np.array([1.25, 3.5, 1 / 3, 2.75]))
+    (2, None)
+    """
+    for decimals in range(_FINEST + 1 if len(value) >= _TELLING else 0):
+        if (np.round(value, decimals) == value).all():
+            return decimals
+    return None
