@@ -13,7 +13,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 import filch
 from filch.attacks.linear.design import Design
-from filch.attacks.linear.values import ValueBelief, chosen, on_thresholds
+from filch.attacks.linear.values import ValueBelief, _within, chosen, on_thresholds
 from filch.attacks.linear_regression import Linear
 from filch.core.oracle import Reveal
 from filch.errors import CannotRun, UsageError
@@ -262,3 +262,12 @@ def test_intervals_that_contradict_each_other_are_noticed(seed):
     value = matrix @ (100 * rng.normal(size=6))
     assert not ValueBelief(matrix, np.round(value), 0.5).misses
     assert ValueBelief(matrix, np.round(value + 5 * rng.normal(size=60)), 0.5).misses
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_linear_program_decides_whether_weights_meet_all_intervals(seed):
+    rng = np.random.default_rng(seed)
+    matrix, off = rng.uniform(-1, 1, (40, 3)), rng.uniform(-1, 1, 40)
+    met = _within(matrix, matrix @ [5.0, 1.0, -2.0] + off)
+    assert met is not None and np.abs(matrix @ met - matrix @ [5.0, 1.0, -2.0] - off).max() <= 1.0 + 1e-5
+    assert _within(matrix, matrix @ [5.0, 1.0, -2.0] + 4 * off) is None
