@@ -260,7 +260,8 @@ class _Learner:
         else:
             self.look(rows, signs)
         self.looked = len(rows)
-        self.views.sort(key=lambda found: -found.evidence - _SIMPLER.get(found.kernel.degree or 0, 0.0))
+        favour = _SIMPLER if ended else {}  # the copy's; rows are chosen by the likeliest
+        self.views.sort(key=lambda found: -found.evidence - favour.get(found.kernel.degree or 0, 0.0))
         return self.views[0]
 
     def look(self, rows: Floats, signs: Floats) -> None:
