@@ -85,7 +85,7 @@ def test_our_oracles(name):
         (LabelsOnly(), "labels"),
         (TopK(1), "probabilities"),
         (TopK(2), "two decimals"),
-        (TopK(9), "probabilities"),
+        (TopK(2), "probabilities"),
     ],
 )
 def test_our_guards(guard, name):
