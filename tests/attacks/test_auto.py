@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.datasets import make_classification
+from sklearn.datasets import make_circles, make_classification
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
@@ -148,15 +148,45 @@ def test_a_softmax_is_verified_by_its_labels(data):
     assert filch.fidelity(oracle, run.model).r_unif <= 1e-3
 
 
-def test_labels_of_a_kernel_machine_go_to_the_attack_on_its_kin(two_classes):
+def test_labels_of_a_kernel_machine_go_to_the_attack_on_kernels(two_classes):
     X, y, space = two_classes
     oracle = filch.ModelOracle(SVC(gamma=0.1).fit(X, y), space, reveal="labels")
     run = filch.extract(oracle, "auto", budget=600, curve=False)
-    assert run.evidence["attack"] == "KernelLabels"
-    assert min(run.evidence["kin"], key=run.evidence["kin"].get) == "rbf-svm"
-    assert set(run.evidence["candidates"]) == {"Halfspace", "KernelLabels"}
+    assert run.evidence["attack"] == "KernelLabels" and run.evidence["edges"] == "slopes"
+    assert set(run.evidence["candidates"]) >= {"Halfspace", "KernelLabels"}
     assert run.queries + run.selection <= 600
     assert run.outcome in ("approximate", "none_fits") and filch.fidelity(oracle, run.model).r_unif < 0.06
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_labels_of_a_tree_go_to_the_attack_on_trees(two_classes, seed):
+    X, y, space = two_classes
+    tree = DecisionTreeClassifier(max_leaf_nodes=12, random_state=seed).fit(X, y)
+    oracle = filch.ModelOracle(tree, space, reveal="labels")
+    run = filch.extract(oracle, "auto", budget=400, seed=seed, curve=False)
+    assert run.evidence["attack"] == "TreeLabels" and run.evidence["edges"] == "steps", run.reason
+    assert run.queries + run.selection == 400
+    assert filch.fidelity(oracle, run.model, n_uniform=5_000).r_unif < 0.08
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_line_that_is_right_only_where_it_was_searched_is_not_taken(seed):
+    X, y = make_circles(500, noise=0.1, factor=0.5, random_state=seed)
+    oracle = filch.ModelOracle(SVC().fit(X, y), filch.FeatureSpace.box(X.min(0), X.max(0)), reveal="labels")
+    run = filch.extract(oracle, "auto", budget=150, seed=seed, curve=False)
+    assert run.evidence["attack"] == "KernelLabels"
+    assert filch.fidelity(oracle, run.model, n_uniform=5_000).r_unif < 0.05
+
+
+def test_columns_of_steps_tell_no_edges():
+    steps = [filch.Numeric(f"n{i}", 0, 9, integer=True) for i in range(4)]
+    space = filch.FeatureSpace(tuple(steps))
+    X = space.sample(500, np.random.default_rng(0))
+    tree = DecisionTreeClassifier(max_leaf_nodes=8, random_state=0).fit(X, (X[:, 0] > X[:, 1]) ^ (X[:, 2] > 4))
+    oracle = filch.ModelOracle(tree, space, reveal="labels")
+    run = filch.extract(oracle, "auto", budget=400, curve=False)
+    assert run.evidence["edges"] == "unknown" and "KernelLabels" in run.evidence["candidates"]
+    assert filch.fidelity(oracle, run.model, n_uniform=5_000).r_unif < 0.1
 
 
 @pytest.mark.parametrize("budget", [1, 7, 40])

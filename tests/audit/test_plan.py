@@ -86,5 +86,10 @@ def test_every_reveal_of_a_classifier_has_an_attack(flower: ModelOracle) -> None
     assert {cell.level.name for cell in plan.cells} == {level.name for level in plan.levels}
 
 
+def test_labels_are_left_to_extract_and_test(flower: ModelOracle) -> None:
+    plan = make_plan(flower, reveals=["labels"])
+    assert [cell.label for cell in plan.cells if cell.level.name == "labels"] == ["auto", "retraining"]
+
+
 def test_reveals_are_named_for_people() -> None:
     assert describe_reveal(Reveal("top-3", 2)) == "top-3, 2 decimals"

@@ -7,14 +7,16 @@ the target looks like (`filch.attacks.selection.texture`), so that steps are not
 steps. If none verifies, the closest model is returned as ``none_fits``, with every candidate's outcome, residual and
 price as evidence.
 
-Labels alone verify linear models only. What they are kin to beyond that is told by surrogates on a few uniform rows
-(`filch.attacks.selection.kin`), and the attack on the closest kind has the rest of the budget.
+Labels alone verify linear models only, and their attack soon tells that a target is none. Then a few places of its
+boundary are looked at from near by (`filch.attacks.selection.edges`): steps are left to the attack on trees, slopes to
+that on kernel machines. After half of what is left, the copies that the other attacks make of all answers so far, which
+costs no query, are held against the same further rows, and the best has the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,16 +25,18 @@ from filch.attacks.committee import Committee
 from filch.attacks.halfspace import Halfspace
 from filch.attacks.kernel_labels import KernelLabels
 from filch.attacks.kernel_logistic import KernelLogistic
+from filch.attacks.linear.design import Design
 from filch.attacks.linear_regression import Linear
 from filch.attacks.logistic import Logistic
 from filch.attacks.perceptron import Perceptron
 from filch.attacks.perceptron_relu import PerceptronRelu
 from filch.attacks.retraining import Retraining
-from filch.attacks.selection import kin
-from filch.attacks.selection.contest import Contest, name_of
+from filch.attacks.selection.contest import Contest, called, name_of
+from filch.attacks.selection.edges import Edges, price
 from filch.attacks.selection.texture import Texture, repeats
 from filch.attacks.softmax_labels import SoftmaxLabels
 from filch.attacks.tree_bottom_up import TreeBottomUp
+from filch.attacks.tree_labels import TreeLabels
 from filch.attacks.tree_top_down import TreeTopDown
 from filch.core.answers import Answers
 from filch.core.attack import Ask, Attack, Outcome, Steps
@@ -50,22 +54,28 @@ _LOOKS: Mapping[type, Texture] = {
 }
 """What the targets of an attack look like; any, if it is not here."""
 _LINEAR: tuple[type, ...] = Halfspace, SoftmaxLabels  # labels can verify these
-_KIN: Mapping[type, tuple[str, ...]] = {
-    Halfspace: ("linear-svm",),
-    SoftmaxLabels: ("softmax",),
-    KernelLabels: ("rbf-svm",),
-    Committee: ("mlp",),
-    Retraining: ("poly-svm", "tree", "boosting"),
+_RACES: Mapping[Edges, tuple[type, ...]] = {
+    Edges.STEPS: (TreeLabels,),
+    Edges.SLOPES: (KernelLabels, Committee),
+    Edges.UNKNOWN: (KernelLabels, TreeLabels, Committee),
 }
-"""The surrogates that an attack on labels does better than, or uses."""
-_BY_LABELS = *_LINEAR, KernelLabels, Committee  # not run where more than labels is shown
+"""By what boundaries look like, the attacks on labels that come into question; the first one begins."""
+_BY_LABELS = *_LINEAR, KernelLabels, Committee, TreeLabels  # not run where more than labels is shown
+_OWN = *_BY_LABELS, Retraining  # run on labels
 _OPEN_ENDED = (  # they may take any budget: at most half of what is left
     BinnedLinear,
     KernelLogistic,
     TreeBottomUp,
     TreeTopDown,
 )
-_SHARE = 4  # of what is left, one part is for rows that tell kinds apart
+_EARLY, _FAR = (
+    10,
+    2,
+)  # rows an unknown after which a copy of a linear target has less than so many held-back labels wrong
+_HELD, _LOOK = 10, 4  # of what is left, one part is held back, and one at most is for a look at the boundary
+_PLACES = 4  # to look at
+_MOST = 2**62  # rows for any other attack
+_KERNEL = 2_000  # rows for kernel machines of each class but the first: time grows as their cube
 _DEFAULT = (
     Linear(),
     Logistic(),
@@ -79,6 +89,7 @@ _DEFAULT = (
     Halfspace(),
     SoftmaxLabels(),
     KernelLabels(),
+    TreeLabels(),
     Committee(),
     Retraining(),
 )
@@ -94,7 +105,7 @@ class Auto:
         Held-back rows by which candidates are ranked where none verifies.
     candidates : tuple of Attack, optional
         Tried in this order; by default linear and logistic models, networks, trees, additive and kernel models; from
-        labels alone linear models, kernel machines, networks; and, for what none of them fits, `Retraining`.
+        labels alone linear models, kernel machines, trees, networks; and, for what none of them fits, `Retraining`.
 
     Raises
     ------
@@ -117,7 +128,7 @@ class Auto:
     def steps(self, spec: OracleSpec, rng: np.random.Generator, *, budget: int, known: Answers) -> Steps:
         """Run each candidate on what is known by then; stop at the first that verifies."""
         able = [candidate for candidate in self.candidates if candidate.needs(spec) is None]
-        if spec.reveal.level == "labels" and any(type(candidate) in _KIN for candidate in able):
+        if spec.reveal.level == "labels" and any(isinstance(candidate, _OWN) for candidate in able):
             return (yield from self.by_labels(able, Contest(spec, known), rng, budget))
         ways = [one for one in able if not isinstance(one, _BY_LABELS)]
         return (yield from self.in_turn(ways or able, Contest(spec, known), rng, budget))
@@ -149,29 +160,66 @@ class Auto:
         return contest.verdict(**({"texture": texture.value} if texture is not None else {}))
 
     def by_labels(self, able: Sequence[Attack], contest: Contest, rng: np.random.Generator, budget: int) -> Steps:
-        """Try what labels can verify, with half of the budget; leave the rest to the attack on what they are kin to."""
-        told: dict[str, object] = {}
-        linear = [candidate for candidate in able if type(candidate) in _LINEAR][:1]  # of two classes either would do
-        rest = linear + [one for one in able if type(one) in _KIN and type(one) not in _LINEAR]
+        """Try what labels can verify; leave what is left to the attacks on what the boundary looks like."""
+        linear = [one for one in able if isinstance(one, _LINEAR)][:1]  # of two classes either would do
+        others = [one for one in able if isinstance(one, _OWN) and not isinstance(one, _LINEAR)]
+        told: dict[str, Edges] = {}
         for candidate in linear:
-            name, left = name_of(candidate, contest.found), budget - contest.paid
-            finding = yield from contest.run(name, candidate, child(rng, name), left if len(able) == 1 else left // 2)
+            enough = _EARLY * Design(contest.spec.space).size * (contest.spec.n_classes - 1)
+            share = min(enough, budget // 2) if others else budget
+            finding = yield from contest.go(candidate, rng, share)
+            if finding.outcome is Outcome.BUDGET_SPENT and others and budget > contest.paid:
+                yield from self.hold_back(contest, rng, budget)
+                if share < enough:
+                    told["edges"] = yield from self.look(contest, rng, budget)
+                steps = told.get("edges") is Edges.STEPS
+                if steps or (share == enough and contest.wrong(finding.model) >= _FAR):
+                    contest.doubted.add(called(candidate))  # right where it has searched, and wrong elsewhere
+                else:
+                    finding = yield from contest.go(candidate, rng, budget - contest.paid)
             if finding.outcome is Outcome.VERIFIED:
-                return contest.won(name)
+                return contest.won(called(candidate))
             if finding.outcome in (Outcome.NONE_FITS, Outcome.CLASS_MISMATCH):
-                rest.remove(candidate)
-        if len(rest) > 1:
-            yield from contest.hold_back(min(self.check, (budget - contest.paid) // 2), child(rng, "held back"))
-            few = min(kin.enough(contest.spec), (budget - contest.paid) // _SHARE)
-            ask = Ask(contest.spec.space.sample(few, child(rng, "kin")), "kin", snapshot=contest.closest)
-            uniform = (yield ask) if few else Answers.none(len(contest.spec.space))
-            contest.note(ask, uniform)
-            families = dict.fromkeys(name for candidate in rest for name in _KIN[type(candidate)])
-            told["kin"] = errors = kin.errors(families, contest.spec, uniform.given, child(rng, "kin"))
-            rest = [min(rest, key=lambda candidate: min(errors[name] for name in _KIN[type(candidate)]))]
-        for candidate in rest if budget > contest.paid else ():
-            name = name_of(candidate, contest.found)
-            finding = yield from contest.run(name, candidate, child(rng, name), budget - contest.paid)
-            if finding.outcome is Outcome.VERIFIED:
-                return contest.won(name)
-        return contest.verdict(**told)
+                contest.doubted.add(called(candidate))
+        if others and budget > contest.paid:
+            yield from self.hold_back(contest, rng, budget)
+            if len(others) > 1 and "edges" not in told:
+                told["edges"] = yield from self.look(contest, rng, budget)
+            order = {kind: place for place, kind in enumerate(_RACES[told.get("edges", Edges.UNKNOWN)])}
+            racers = sorted((one for one in others if type(one) in order), key=lambda one: order[type(one)])
+            yield from self.race(racers or others[:1], contest, rng, budget)
+        return contest.verdict(**{name: kind.value for name, kind in told.items()})
+
+    def hold_back(self, contest: Contest, rng: np.random.Generator, budget: int) -> Generator[Ask, Answers, None]:
+        """Have a few uniform rows, of those that are left, to hold copies from labels against."""
+        yield from contest.hold_back(min(self.check, (budget - contest.paid) // _HELD), child(rng, "held back"))
+
+    def look(self, contest: Contest, rng: np.random.Generator, budget: int) -> Generator[Ask, Answers, Edges]:
+        """Look at a few places of the boundary, as many as a part of what is left pays for."""
+        places = min(_PLACES, (budget - contest.paid) // (_LOOK * price(contest.spec.space)))
+        return (yield from contest.look_at_edges(places, child(rng, "edges")))
+
+    def race(
+        self, racers: Sequence[Attack], contest: Contest, rng: np.random.Generator, budget: int
+    ) -> Generator[Ask, Answers, None]:
+        """Let the first begin; half-way, leave the rest to whose copy of all answers so far is the best."""
+        entrants, best, half = list(racers), racers[0], len(racers) > 1
+        while entrants and (left := budget - contest.paid) > 0:
+            share = min(max(1, left // 2) if half else left, self.room(best, contest))
+            if share:
+                finding = yield from contest.go(best, rng, share)
+                if finding.outcome is Outcome.APPROXIMATE and contest.goal_reached(best, share):
+                    return
+                if isinstance(best, KernelLabels):  # what it expects is not so, if it ended early
+                    entrants[entrants.index(best)] = best = replace(best, goal=0.0)
+            if not half:
+                entrants.remove(best)
+            half = False
+            if entrants and budget > contest.paid:
+                best = contest.foremost(entrants, child(rng, "half-way"))
+
+    def room(self, candidate: Attack, contest: Contest) -> int:
+        """The most rows that a candidate may still ask."""
+        if not isinstance(candidate, KernelLabels):
+            return _MOST
+        return max(0, _KERNEL // (contest.spec.n_classes - 1) - contest.prices.get(called(candidate), 0))

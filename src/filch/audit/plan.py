@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from filch import attacks
+from filch.attacks.auto import Auto
+from filch.attacks.halfspace import Halfspace
 from filch.core.answers import Reveal
 from filch.core.attack import Attack
 from filch.core.oracle import Guard, Oracle, OracleSpec, guarded
@@ -224,8 +227,9 @@ def _decimals(decimals: int) -> str:
 def _attacks(spec: OracleSpec) -> list[tuple[str, Attack]]:
     """The attacks that are worth running against a reveal."""
     if spec.reveal.level == "labels":
-        binary = ("halfspace", {"batch": min(max(1, len(spec.space) // 2), _BATCH)})
-        made = [binary if spec.n_classes == 2 else ("softmax-labels", {}), ("retraining", {})]
+        batch = min(max(1, len(spec.space) // 2), _BATCH)
+        ways = [replace(one, batch=batch) if isinstance(one, Halfspace) else one for one in Auto().candidates]
+        made: list[tuple[str, dict[str, Any]]] = [("auto", {"candidates": tuple(ways)}), ("retraining", {})]
     else:
         made = [("auto", {})]
     if spec.omission and spec.reveal.level in ("probabilities", "value"):

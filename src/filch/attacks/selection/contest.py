@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from filch.attacks.doubts import distances
+from filch.attacks.selection.edges import Edges
+from filch.attacks.selection.edges import look as edges
 from filch.attacks.selection.texture import Texture, look
 from filch.core.answers import Answers
 from filch.core.attack import Ask, Attack, Finding, Outcome, Steps, overheard
 from filch.core.models import ExtractedModel, class_index
 from filch.core.oracle import OracleSpec
+from filch.core.seeds import child
 from filch.errors import BudgetSpent
 
 _LOOSE = 0.05  # share of held-back labels that a copy from labels alone may have wrong and still be one
+_DOUBT = 3  # held-back labels by which a candidate that labels contradict must be closer than others
+_CLEARLY = 2  # held-back labels by which a candidate must be closer than the first
 
 
 @dataclass(eq=False)
@@ -34,6 +39,10 @@ class Contest:
     found: dict[str, Finding] = field(default_factory=dict)
     prices: dict[str, int] = field(default_factory=dict)
     paid: int = 0
+    last: int = field(default=0, init=False)
+    """Rows that the last candidate asked."""
+    doubted: set[str] = field(default_factory=set)
+    """Candidates that labels contradict: they are the closest only if they clearly are."""
 
     def __post_init__(self) -> None:
         self.learned, self.held = self.known, Answers.none(len(self.spec.space))
@@ -44,6 +53,16 @@ class Contest:
         steps = candidate.steps(self.spec, rng, budget=max(budget, 0), known=self.learned)
         finding = yield from overheard(_capped(steps, budget), self.note, name=name, fallback=self.closest())
         self.found[name], self.prices[name] = finding, self.paid - before
+        return finding
+
+    def go(self, candidate: Attack, rng: np.random.Generator, budget: int) -> Steps:
+        """Let a candidate run, or go on: with all answers so far, under the same name, with rows of its own."""
+        name = called(candidate)
+        price = self.prices.get(name)
+        self.found.pop(name, None)  # the last to run comes last
+        rng = child(rng, name) if price is None else child(rng, name, f"after {self.paid}")
+        finding = yield from self.run(name, candidate, rng, budget)
+        self.last, self.prices[name] = self.prices[name], self.prices[name] + (price or 0)
         return finding
 
     def note(self, ask: Ask, answers: Answers) -> None:
@@ -75,19 +94,54 @@ class Contest:
         """Pay for rows that are neither learned from nor held back: they lie too close to others."""
         self.paid += len(answers)
 
+    def look_at_edges(self, places: int, rng: np.random.Generator) -> Generator[Ask, Answers, Edges]:
+        """What the boundary looks like from near by; candidates learn from these rows, too."""
+        steps = edges(self.spec, self.learned.given, places, rng)
+        told = yield from overheard(steps, self.note, fallback=self.closest())
+        return told
+
+    def goal_reached(self, candidate: Attack, share: int) -> bool:
+        """Whether the candidate that ran last left some of its share, and no held-back label is wrong."""
+        return self.last < share and not self.wrong(self.found[called(candidate)].model)
+
+    def foremost(self, candidates: Sequence[Attack], rng: np.random.Generator) -> Attack:
+        """The candidate whose copy of all answers so far errs least on those held back; the first, if not clearly."""
+        wrong = [self.wrong(self.copy(one, child(rng, called(one)))) for one in candidates]
+        least = min(range(len(wrong)), key=wrong.__getitem__)
+        return candidates[least if wrong[least] + _CLEARLY <= wrong[0] else 0]
+
+    def copy(self, candidate: Attack, rng: np.random.Generator) -> ExtractedModel | None:
+        """The copy that a candidate makes of all answers so far, for no query."""
+        name = called(candidate)
+        if name in self.found and name == list(self.found)[-1]:
+            return self.found[name].model
+        finding = answered_nothing(candidate.steps(self.spec, rng, budget=0, known=self.learned))
+        return finding.model
+
+    def wrong(self, model: ExtractedModel | None) -> int:
+        """The number of held-back labels that a model gets wrong."""
+        held = self.held.given
+        return round(_residual(model, held, self.spec) * len(held))
+
     # ── the result ──────────────────────────────────────────────────────────────────────────────────────
 
     def ranked(self) -> dict[str, dict[str, object]]:
-        """Sort the candidates by residual, ties by fewer parameters."""
-        held = self.held.given
+        """Sort the candidates by residual, ties by fewer parameters; from labels alone, by which learned last."""
+        held, labels = self.held.given, self.spec.reveal.level == "labels"
         table = []
-        for name, finding in self.found.items():
+        for place, (name, finding) in enumerate(self.found.items()):
             size = finding.model.n_parameters if finding.model is not None else 0
             residual = _residual(finding.model, held, self.spec)
-            table.append((finding.model is None, residual, size, name, finding.outcome.value))
+            behind = residual + _DOUBT / max(1, len(held)) * (name in self.doubted)
+            table.append((finding.model is None, behind, -place if labels else size, name, residual, size))
         return {
-            name: {"residual": residual, "parameters": size, "outcome": outcome, "queries": self.prices[name]}
-            for _, residual, size, name, outcome in sorted(table)
+            name: {
+                "residual": residual,
+                "parameters": size,
+                "outcome": self.found[name].outcome.value,
+                "queries": self.prices[name],
+            }
+            for *_, name, residual, size in sorted(table)
         }
 
     def closest(self) -> ExtractedModel | None:
@@ -124,12 +178,27 @@ class Contest:
         return Finding(best.model, Outcome.NONE_FITS, reason, evidence)
 
 
+def called(candidate: Attack) -> str:
+    """Name a candidate after its class."""
+    return type(candidate).__name__
+
+
 def name_of(candidate: Attack, taken: Mapping[str, object]) -> str:
     """Name a candidate after its class, a second one of the same class by a number."""
-    name, number = type(candidate).__name__, 2
+    name, number = called(candidate), 2
     while name in taken:
-        name, number = f"{type(candidate).__name__} {number}", number + 1
+        name, number = f"{called(candidate)} {number}", number + 1
     return name
+
+
+def answered_nothing(steps: Steps) -> Finding:
+    """What an attack finds if its budget is 0."""
+    try:
+        next(_capped(steps, 0))
+    except StopIteration as stop:
+        finding: Finding = stop.value
+        return finding
+    raise AssertionError("an attack asked beyond its budget")
 
 
 def _capped(steps: Steps, budget: int) -> Steps:
