@@ -31,8 +31,8 @@ from filch.attacks.logistic import Logistic
 from filch.attacks.perceptron import Perceptron
 from filch.attacks.perceptron_relu import PerceptronRelu
 from filch.attacks.retraining import Retraining
-from filch.attacks.selection.contest import Contest, called, name_of
-from filch.attacks.selection.edges import Edges, price
+from filch.attacks.selection.contest import Contest, called, name_of, paused
+from filch.attacks.selection.edges import Edges, price, tells
 from filch.attacks.selection.texture import Texture, repeats
 from filch.attacks.softmax_labels import SoftmaxLabels
 from filch.attacks.tree_bottom_up import TreeBottomUp
@@ -40,6 +40,7 @@ from filch.attacks.tree_labels import TreeLabels
 from filch.attacks.tree_top_down import TreeTopDown
 from filch.core.answers import Answers
 from filch.core.attack import Ask, Attack, Outcome, Steps
+from filch.core.models import ExtractedModel
 from filch.core.oracle import OracleSpec
 from filch.core.seeds import child
 from filch.errors import UsageError
@@ -163,41 +164,56 @@ class Auto:
         """Try what labels can verify; leave what is left to the attacks on what the boundary looks like."""
         linear = [one for one in able if isinstance(one, _LINEAR)][:1]  # of two classes either would do
         others = [one for one in able if isinstance(one, _OWN) and not isinstance(one, _LINEAR)]
-        told: dict[str, Edges] = {}
+        told: dict[str, str] = {}
         for candidate in linear:
-            enough = _EARLY * Design(contest.spec.space).size * (contest.spec.n_classes - 1)
-            share = min(enough, budget // 2) if others else budget
-            finding = yield from contest.go(candidate, rng, share)
-            if finding.outcome is Outcome.BUDGET_SPENT and others and budget > contest.paid:
-                yield from self.hold_back(contest, rng, budget)
-                if share < enough:
-                    told["edges"] = yield from self.look(contest, rng, budget)
-                steps = told.get("edges") is Edges.STEPS
-                if steps or (share == enough and contest.wrong(finding.model) >= _FAR):
-                    contest.doubted.add(called(candidate))  # right where it has searched, and wrong elsewhere
-                else:
-                    finding = yield from contest.go(candidate, rng, budget - contest.paid)
+            finding = yield from self.line(candidate, contest, rng, budget, bool(others), told)
             if finding.outcome is Outcome.VERIFIED:
                 return contest.won(called(candidate))
-            if finding.outcome in (Outcome.NONE_FITS, Outcome.CLASS_MISMATCH):
-                contest.doubted.add(called(candidate))
+            if finding.outcome is Outcome.BUDGET_SPENT and called(candidate) not in contest.doubted:
+                return contest.verdict(**told)
         if others and budget > contest.paid:
-            yield from self.hold_back(contest, rng, budget)
+            held = min(self.check, (budget - contest.paid) // _HELD)
+            yield from contest.hold_back(held, child(rng, "held back"))
             if len(others) > 1 and "edges" not in told:
-                told["edges"] = yield from self.look(contest, rng, budget)
-            order = {kind: place for place, kind in enumerate(_RACES[told.get("edges", Edges.UNKNOWN)])}
+                places = self.places(contest, budget - contest.paid)
+                told["edges"] = (yield from contest.look_at_edges(places, child(rng, "edges"))).value
+            order = {kind: place for place, kind in enumerate(_RACES[Edges(told.get("edges", Edges.UNKNOWN))])}
             racers = sorted((one for one in others if type(one) in order), key=lambda one: order[type(one)])
             yield from self.race(racers or others[:1], contest, rng, budget)
-        return contest.verdict(**{name: kind.value for name, kind in told.items()})
+        return contest.verdict(**told)
 
-    def hold_back(self, contest: Contest, rng: np.random.Generator, budget: int) -> Generator[Ask, Answers, None]:
-        """Have a few uniform rows, of those that are left, to hold copies from labels against."""
-        yield from contest.hold_back(min(self.check, (budget - contest.paid) // _HELD), child(rng, "held back"))
+    def line(
+        self,
+        candidate: Attack,
+        contest: Contest,
+        rng: np.random.Generator,
+        budget: int,
+        others: bool,
+        told: dict[str, str],
+    ) -> Steps:
+        """Run a linear attack. After a while, where others are left to try, see whether it is right elsewhere, too."""
+        enough = _EARLY * Design(contest.spec.space).size * (contest.spec.n_classes - 1)
+        pause = min(enough, budget // 2)
+        held = min(self.check, (budget - pause) // _HELD)
+        places = self.places(contest, budget - pause - held) if pause < enough else 0
 
-    def look(self, contest: Contest, rng: np.random.Generator, budget: int) -> Generator[Ask, Answers, Edges]:
-        """Look at a few places of the boundary, as many as a part of what is left pays for."""
-        places = min(_PLACES, (budget - contest.paid) // (_LOOK * price(contest.spec.space)))
-        return (yield from contest.look_at_edges(places, child(rng, "edges")))
+        def elsewhere(model: ExtractedModel | None) -> Generator[Ask, Answers, bool]:
+            yield from contest.hold_back(held, child(rng, "held back"))
+            if pause == enough:
+                return contest.wrong(model) >= _FAR
+            told["edges"] = (yield from contest.look_at_edges(places, child(rng, "edges"))).value
+            return told["edges"] == Edges.STEPS
+
+        aside = held + places * price(contest.spec.space) if others else 0
+        steps = contest.go(candidate, rng, budget - aside, beside=True)
+        stopped, finding = yield from paused(steps, pause, elsewhere) if others else paused(steps, budget, elsewhere)
+        if stopped or finding.outcome in (Outcome.NONE_FITS, Outcome.CLASS_MISMATCH):
+            contest.doubted.add(called(candidate))
+        return finding
+
+    def places(self, contest: Contest, left: int) -> int:
+        """At how many places of the boundary to look: as many as a part of what is left pays for."""
+        return min(_PLACES, left // (_LOOK * price(contest.spec.space))) if tells(contest.spec.space) else 0
 
     def race(
         self, racers: Sequence[Attack], contest: Contest, rng: np.random.Generator, budget: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -20,6 +20,7 @@ from filch.errors import BudgetSpent
 
 _LOOSE = 0.05  # share of held-back labels that a copy from labels alone may have wrong and still be one
 _DOUBT = 3  # held-back labels by which a candidate that labels contradict must be closer than others
+_UNIFORM = "held back"
 _CLEARLY = 2  # held-back labels by which a candidate must be closer than the first
 
 
@@ -41,6 +42,7 @@ class Contest:
     paid: int = 0
     last: int = field(default=0, init=False)
     """Rows that the last candidate asked."""
+    beside: bool = field(default=False, init=False)
     doubted: set[str] = field(default_factory=set)
     """Candidates that labels contradict: they are the closest only if they clearly are."""
 
@@ -55,20 +57,25 @@ class Contest:
         self.found[name], self.prices[name] = finding, self.paid - before
         return finding
 
-    def go(self, candidate: Attack, rng: np.random.Generator, budget: int) -> Steps:
-        """Let a candidate run, or go on: with all answers so far, under the same name, with rows of its own."""
+    def go(self, candidate: Attack, rng: np.random.Generator, budget: int, beside: bool = False) -> Steps:
+        """Let a candidate run, or go on: with all answers so far, under the same name, with rows of its own.
+
+        ``beside``: the rows by which it checks itself lie beside its boundary, and do not tell candidates apart.
+        """
         name = called(candidate)
         price = self.prices.get(name)
         self.found.pop(name, None)  # the last to run comes last
         rng = child(rng, name) if price is None else child(rng, name, f"after {self.paid}")
+        self.beside = beside
         finding = yield from self.run(name, candidate, rng, budget)
+        self.beside = False
         self.last, self.prices[name] = self.prices[name], self.prices[name] + (price or 0)
         return finding
 
     def note(self, ask: Ask, answers: Answers) -> None:
         """Pay for rows, and keep their answers by account."""
         self.paid += len(answers)
-        if ask.account == "selection":
+        if ask.account == "selection" and (ask.phase == _UNIFORM or not self.beside):
             self.held = Answers.concat([self.held, answers])
         else:
             self.learned = Answers.concat([self.learned, answers])
@@ -78,7 +85,7 @@ class Contest:
         missing = wanted - len(self.held)
         if missing > 0:
             best = self.closest()
-            ask = Ask(self.spec.space.sample(missing, rng), "held back", "selection", lambda: best)
+            ask = Ask(self.spec.space.sample(missing, rng), _UNIFORM, "selection", lambda: best)
             try:
                 self.note(ask, (yield ask))
             except BudgetSpent as spent:
@@ -199,6 +206,32 @@ def answered_nothing(steps: Steps) -> Finding:
         finding: Finding = stop.value
         return finding
     raise AssertionError("an attack asked beyond its budget")
+
+
+def paused(
+    steps: Steps, after: int, elsewhere: Callable[[ExtractedModel | None], Generator[Ask, Answers, bool]]
+) -> Generator[Ask, Answers, tuple[bool, Finding]]:
+    """Interrupt an attack once after so many rows; whether ``elsewhere`` stopped it, and its finding."""
+    paid, stopped = 0, False
+    try:
+        ask = next(steps)
+        while True:
+            if 0 <= after <= paid:
+                after = -1
+                if (yield from elsewhere(ask.snapshot() if ask.snapshot else None)):
+                    stopped = True
+                    ask = steps.throw(BudgetSpent(Answers.none(ask.rows.shape[1])))
+                    continue
+            try:
+                answers = yield ask
+            except BudgetSpent as spent:
+                ask = steps.throw(spent)
+            else:
+                paid += len(answers)
+                ask = steps.send(answers)
+    except StopIteration as stop:
+        finding: Finding = stop.value
+        return stopped, finding
 
 
 def _capped(steps: Steps, budget: int) -> Steps:

@@ -39,6 +39,11 @@ def price(space: FeatureSpace) -> int:
     return int(np.log2(max(2, len(space)))) + 1 + _HALVINGS + 2 * _MOVES
 
 
+def tells(space: FeatureSpace) -> bool:
+    """Whether columns are fine enough to be looked at."""
+    return bool(_moving(space).sum() >= 2)
+
+
 def look(spec: OracleSpec, heard: Answers, places: int, rng: np.random.Generator) -> Generator[Ask, Answers, Edges]:
     """Search such places between answered rows, and move the other columns.
 
@@ -52,9 +57,9 @@ def look(spec: OracleSpec, heard: Answers, places: int, rng: np.random.Generator
     rng : Generator
     """
     space = spec.space
-    moving = ~space.categorical & (space.grid <= 0) & (space.high > space.low)
+    moving = _moving(space)
     whole = heard[np.flatnonzero(complete(space, heard.rows))] if len(heard) else heard
-    if moving.sum() < 2 or not places or not len(whole) or whole.labels is None:
+    if not tells(space) or not places or not len(whole) or whole.labels is None:
         return Edges.UNKNOWN
     segments = Segments.draw(space, whole.rows, whole.labels, places, child(rng, "segments"))
     if segments is None:
@@ -65,6 +70,10 @@ def look(spec: OracleSpec, heard: Answers, places: int, rng: np.random.Generator
     if not len(stays):
         return Edges.UNKNOWN
     return Edges.STEPS if stays.mean() > 0.5 else Edges.SLOPES
+
+
+def _moving(space: FeatureSpace) -> Flags:
+    return np.asarray(~space.categorical & (space.grid <= 0) & (space.high > space.low))
 
 
 def _ask(rows: Rows, phase: str) -> Generator[Ask, Answers, Answers]:
