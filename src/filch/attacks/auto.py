@@ -73,7 +73,7 @@ _EARLY, _FAR = (
     10,
     2,
 )  # rows an unknown after which a copy of a linear target has less than so many held-back labels wrong
-_HELD, _LOOK = 10, 4  # of what is left, one part is held back, and one at most is for a look at the boundary
+_HELD, _LOOK = 10, 3  # of what is left, one part is held back, and one at most is for a look at the boundary
 _PLACES = 4  # to look at
 _MOST = 2**62  # rows for any other attack
 _KERNEL = 2_000  # rows for kernel machines of each class but the first: time grows as their cube

@@ -23,6 +23,7 @@ _STILL = 0.01  # deviations by which a mean still moves when the sweeps end
 _NEAR = 0.75  # of the rows that are to be told: those close to the zero
 _FINE = 1 / 3  # of the scores of the rows beside the zero: deviations so much smaller
 _BLOCK = 4_000_000  # kernel values held at once
+_ROUNDED = 1e-13  # of a matrix's largest entry, for each row
 
 
 @dataclass(frozen=True, eq=False)
@@ -311,7 +312,11 @@ def _factor(covariance: Floats, precision: Floats) -> tuple[Floats, Floats]:
     square *= root
     square[np.diag_indices(len(square))] += 1.0
     # Transposed, it lies in memory as LAPACK wants it.
-    return root, linalg.cholesky(square.T, lower=True, overwrite_a=True, check_finite=False)
+    try:
+        return root, linalg.cholesky(square.T, lower=True, check_finite=False)
+    except linalg.LinAlgError:  # rounding errors of huge precisions outweigh the 1: add what they amount to
+        square[np.diag_indices(len(square))] += _ROUNDED * len(square) * square.diagonal().max()
+        return root, linalg.cholesky(square.T, lower=True, overwrite_a=True, check_finite=False)
 
 
 def _cavity(mean: Floats, variance: Floats, sites: Sites) -> tuple[Floats, Floats]:

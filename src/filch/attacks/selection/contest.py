@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from filch.attacks.doubts import distances
-from filch.attacks.selection.edges import Edges
+from filch.attacks.selection.edges import Edges, coarse
 from filch.attacks.selection.edges import look as edges
 from filch.attacks.selection.texture import Texture, look
 from filch.core.answers import Answers
@@ -102,9 +103,14 @@ class Contest:
         self.paid += len(answers)
 
     def look_at_edges(self, places: int, rng: np.random.Generator) -> Generator[Ask, Answers, Edges]:
-        """What the boundary looks like from near by; candidates learn from these rows, too."""
-        steps = edges(self.spec, self.learned.given, places, rng)
-        told = yield from overheard(steps, self.note, fallback=self.closest())
+        """What the boundary looks like from near by; candidates learn from the rows that do not lie too close."""
+        steps = edges(self.spec, Answers.concat([self.learned, self.held]).given, places, rng)
+        asks = itertools.count()
+
+        def note(ask: Ask, answers: Answers) -> None:
+            (self.note if next(asks) < coarse(self.spec.space) else self.count)(ask, answers)
+
+        told = yield from overheard(steps, note, fallback=self.closest())
         return told
 
     def goal_reached(self, candidate: Attack, share: int) -> bool:

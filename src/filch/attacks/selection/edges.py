@@ -18,8 +18,10 @@ from filch.core.seeds import child
 
 Flags = npt.NDArray[np.bool_]
 _HALVINGS = 12  # of a column, after which two rows of different labels lie close enough
+_COARSE = 5  # halvings whose rows do not lie too close for attacks to learn from
 _FINE = 1e-3  # of a column's range, below which they do
 _FURTHER = 32.0  # times as far other columns are moved, as a share of their ranges
+_SOME, _MOST = 0.4, 0.8  # share of moves after which the place stays: between them neither is believed
 _MOVES = 2  # of each pair of rows
 
 
@@ -31,12 +33,17 @@ class Edges(StrEnum):
     SLOPES = "slopes"
     """It moves: linear models, kernel machines, networks."""
     UNKNOWN = "unknown"
-    """No such place was found, or columns have steps themselves."""
+    """No such place was found, columns have steps themselves, or some places stay and others move."""
 
 
 def price(space: FeatureSpace) -> int:
     """About how many rows it takes to look at one place."""
     return int(np.log2(max(2, len(space)))) + 1 + _HALVINGS + 2 * _MOVES
+
+
+def coarse(space: FeatureSpace) -> int:
+    """The number of requests after which rows lie closer to each other than attacks can make use of."""
+    return int(np.log2(max(2, len(space)))) + _COARSE
 
 
 def tells(space: FeatureSpace) -> bool:
@@ -69,7 +76,9 @@ def look(spec: OracleSpec, heard: Answers, places: int, rng: np.random.Generator
     stays = yield from _moved(space, search, moving, child(rng, "moves"))
     if not len(stays):
         return Edges.UNKNOWN
-    return Edges.STEPS if stays.mean() > 0.5 else Edges.SLOPES
+    if _SOME < stays.mean() <= _MOST:
+        return Edges.UNKNOWN
+    return Edges.STEPS if stays.mean() > _MOST else Edges.SLOPES
 
 
 def _moving(space: FeatureSpace) -> Flags:
