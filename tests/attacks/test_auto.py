@@ -39,7 +39,7 @@ def test_a_logistic_target_is_verified_before_anything_else_is_paid(data, kind):
     oracle = filch.ModelOracle(kind.fit(*data), SPACE)
     run = filch.extract(oracle, "auto", budget=1_000)
     alone = filch.extract(oracle, "logistic", budget=1_000)
-    assert run.outcome == "verified" and run.evidence["attack"] == "Logistic"
+    assert run.outcome == "verified" and run.evidence["attack"] == "logistic"
     assert (run.queries, run.selection) == (alone.queries, alone.selection)
 
 
@@ -47,8 +47,8 @@ def test_a_forest_fits_nothing_and_that_is_said(data):
     rings = np.digitize(np.linalg.norm(data[0], axis=1), [0.7, 1.1])
     oracle = filch.ModelOracle(RandomForestClassifier(n_estimators=20, random_state=0).fit(data[0], rings), SPACE)
     run = filch.extract(oracle, Auto(candidates=CHEAP), budget=600)
-    assert run.outcome == "none_fits" and "Retraining is closest" in run.reason
-    assert list(run.evidence["candidates"]) == ["Retraining", "Logistic"]  # the closest first
+    assert run.outcome == "none_fits" and "retraining is closest" in run.reason
+    assert list(run.evidence["candidates"]) == ["retraining", "logistic"]  # the closest first
     assert run.queries + run.selection <= 600
     assert filch.fidelity(oracle, run.model, n_uniform=1_000).r_unif < 0.3
 
@@ -58,7 +58,7 @@ def test_labels_and_values_go_to_retraining(data):
     run = filch.extract(
         labels, Auto(candidates=(Logistic(), Retraining(surrogate=LogisticRegression(C=100)))), budget=400
     )
-    assert run.outcome in ("approximate", "none_fits") and run.evidence["attack"] == "Retraining"
+    assert run.outcome in ("approximate", "none_fits") and run.evidence["attack"] == "retraining"
     values = filch.ModelOracle(LinearRegression().fit(data[0], data[0] @ [1, 2, 3]), SPACE, reveal="value")
     run = filch.extract(values, Auto(candidates=(Logistic(), Retraining(surrogate=LinearRegression()))), budget=100)
     assert np.allclose(run.model.predict(data[0]), data[0] @ [1, 2, 3])
@@ -96,9 +96,9 @@ def wide():
 @pytest.mark.parametrize(
     ("kind", "winner"),
     [
-        (MLPClassifier((5,), activation="tanh", random_state=0, max_iter=500), "Perceptron"),
-        (MLPClassifier((5,), random_state=0, max_iter=500), "PerceptronRelu"),
-        (DecisionTreeClassifier(max_depth=5, min_samples_leaf=5, random_state=0), "TreeBottomUp"),
+        (MLPClassifier((5,), activation="tanh", random_state=0, max_iter=500), "perceptron"),
+        (MLPClassifier((5,), random_state=0, max_iter=500), "perceptron-relu"),
+        (DecisionTreeClassifier(max_depth=5, min_samples_leaf=5, random_state=0), "tree-bottom-up"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -107,10 +107,10 @@ def test_the_class_of_a_target_is_found(wide, kind, winner):
     run = filch.extract(oracle, "auto", budget=3_000, curve=False)
     assert run.outcome == "verified" and run.evidence["attack"] == winner
     prices = {name: facts["queries"] for name, facts in run.evidence["candidates"].items()}
-    assert set(prices) == {"Logistic", winner}  # texture ruled out all others
+    assert set(prices) == {"logistic", winner}  # texture ruled out all others
     assert sum(prices.values()) <= run.queries + run.selection
     assert {phase.split(":")[0] for entry in run.ledger.accounts.values() for phase in entry.phases} >= {
-        "Logistic",
+        "logistic",
         winner,
         "texture",
         "held back",
@@ -122,8 +122,8 @@ def test_a_kernel_model_is_found():
     rng, space = np.random.default_rng(0), filch.FeatureSpace.box([-1.0] * 6, [1.0] * 6)
     kernel = KernelModel(space, (0, 1, 2), space.sample(5, rng), rng.normal(size=(3, 5)), np.zeros(3), gamma_=0.3)
     run = filch.extract(filch.ModelOracle(kernel, space), "auto", budget=3_000, curve=False)
-    assert run.outcome == "verified" and run.evidence["attack"] == "KernelLogistic"
-    assert "Perceptron" in run.evidence["candidates"]
+    assert run.outcome == "verified" and run.evidence["attack"] == "kernel-logistic"
+    assert "perceptron" in run.evidence["candidates"]
 
 
 @pytest.fixture(scope="module")
@@ -136,15 +136,15 @@ def test_a_linear_model_is_verified_by_its_labels(two_classes):
     X, y, space = two_classes
     oracle = filch.ModelOracle(LogisticRegression().fit(X, y), space, reveal="labels")
     run = filch.extract(oracle, "auto", budget=600, curve=False)
-    assert run.outcome == "verified" and run.evidence["attack"] == "Halfspace"
-    assert list(run.evidence["candidates"]) == ["Halfspace"]
+    assert run.outcome == "verified" and run.evidence["attack"] == "halfspace"
+    assert list(run.evidence["candidates"]) == ["halfspace"]
     assert filch.fidelity(oracle, run.model).r_unif == 0.0
 
 
 def test_a_softmax_is_verified_by_its_labels(data):
     oracle = filch.ModelOracle(LogisticRegression().fit(*data), SPACE, reveal="labels")
     run = filch.extract(oracle, "auto", budget=600, curve=False)
-    assert run.outcome == "verified" and run.evidence["attack"] == "SoftmaxLabels", run.reason
+    assert run.outcome == "verified" and run.evidence["attack"] == "softmax-labels", run.reason
     assert filch.fidelity(oracle, run.model).r_unif <= 1e-3
 
 
@@ -152,8 +152,8 @@ def test_labels_of_a_kernel_machine_go_to_the_attack_on_kernels(two_classes):
     X, y, space = two_classes
     oracle = filch.ModelOracle(SVC(gamma=0.1).fit(X, y), space, reveal="labels")
     run = filch.extract(oracle, "auto", budget=600, curve=False)
-    assert run.evidence["attack"] == "KernelLabels" and run.evidence["edges"] == "slopes"
-    assert set(run.evidence["candidates"]) >= {"Halfspace", "KernelLabels"}
+    assert run.evidence["attack"] == "kernel-labels" and run.evidence["edges"] == "slopes"
+    assert set(run.evidence["candidates"]) >= {"halfspace", "kernel-labels"}
     assert run.queries + run.selection <= 600
     assert run.outcome in ("approximate", "none_fits") and filch.fidelity(oracle, run.model).r_unif < 0.06
 
@@ -164,7 +164,7 @@ def test_labels_of_a_tree_go_to_the_attack_on_trees(two_classes, seed):
     tree = DecisionTreeClassifier(max_leaf_nodes=12, random_state=seed).fit(X, y)
     oracle = filch.ModelOracle(tree, space, reveal="labels")
     run = filch.extract(oracle, "auto", budget=400, seed=seed, curve=False)
-    assert run.evidence["attack"] == "TreeLabels" and run.evidence["edges"] == "steps", run.reason
+    assert run.evidence["attack"] == "tree-labels" and run.evidence["edges"] == "steps", run.reason
     assert run.queries + run.selection == 400
     assert filch.fidelity(oracle, run.model, n_uniform=5_000).r_unif < 0.08
 
@@ -174,7 +174,7 @@ def test_a_line_that_is_right_only_where_it_was_searched_is_not_taken(seed):
     X, y = make_circles(500, noise=0.1, factor=0.5, random_state=seed)
     oracle = filch.ModelOracle(SVC().fit(X, y), filch.FeatureSpace.box(X.min(0), X.max(0)), reveal="labels")
     run = filch.extract(oracle, "auto", budget=150, seed=seed, curve=False)
-    assert run.evidence["attack"] == "KernelLabels"
+    assert run.evidence["attack"] == "kernel-labels"
     assert filch.fidelity(oracle, run.model, n_uniform=5_000).r_unif < 0.05
 
 
@@ -185,7 +185,7 @@ def test_columns_of_steps_tell_no_edges():
     tree = DecisionTreeClassifier(max_leaf_nodes=8, random_state=0).fit(X, (X[:, 0] > X[:, 1]) ^ (X[:, 2] > 4))
     oracle = filch.ModelOracle(tree, space, reveal="labels")
     run = filch.extract(oracle, "auto", budget=400, curve=False)
-    assert run.evidence["edges"] == "unknown" and "KernelLabels" in run.evidence["candidates"]
+    assert run.evidence["edges"] == "unknown" and "kernel-labels" in run.evidence["candidates"]
     assert filch.fidelity(oracle, run.model, n_uniform=5_000).r_unif < 0.1
 
 
@@ -202,8 +202,8 @@ def test_a_forest_is_not_searched_for_slopes_or_for_one_tree(wide):
     candidates = (*Auto().candidates[:-1], Retraining(surrogate=DecisionTreeClassifier()))
     run = filch.extract(oracle, Auto(candidates=candidates), budget=500, curve=False)
     assert run.outcome == "none_fits" and run.evidence["texture"] == "steps"
-    assert set(run.evidence["candidates"]) == {"Logistic", "BinnedLinear", "Retraining"}
-    assert run.evidence["candidates"]["BinnedLinear"]["queries"] < 20  # attributes do not add up, and that is soon seen
+    assert set(run.evidence["candidates"]) == {"logistic", "binned-linear", "retraining"}
+    assert run.evidence["candidates"]["binned-linear"]["queries"] < 20  # attributes do not add up: soon seen
 
 
 @pytest.mark.parametrize("bins", [12, {"u": 12, "v": 5}])
@@ -217,10 +217,10 @@ def test_a_linear_model_behind_bins_is_found(bins, omission):
     cheap = Logistic(), *both, Retraining(surrogate=DecisionTreeClassifier())
     run = filch.extract(oracle, Auto(candidates=cheap), budget=2_000, curve=False)
     if isinstance(bins, int) or omission:
-        assert run.outcome == "verified" and run.evidence["attack"] == "BinnedLinear", run.reason
-        assert "TreeTopDown" not in run.evidence["candidates"]
+        assert run.outcome == "verified" and run.evidence["attack"] == "binned-linear", run.reason
+        assert "tree-top-down" not in run.evidence["candidates"]
     else:  # lines hide the steps, and attributes alone are not asked to see
-        assert "BinnedLinear" not in run.evidence["candidates"]
+        assert "binned-linear" not in run.evidence["candidates"]
 
 
 def test_what_others_paid_is_learned_from_where_no_row_is_left(wide):
@@ -233,8 +233,8 @@ def test_what_others_paid_is_learned_from_where_no_row_is_left(wide):
     candidates = Spender(), Retraining(surrogate=DecisionTreeClassifier())
     run = filch.extract(oracle, Auto(candidates=candidates), budget=300, curve=False)
     assert run.queries + run.selection == 300
-    assert run.evidence["candidates"]["Retraining"]["queries"] == 0
-    assert run.evidence["attack"] == "Retraining" and run.model is not None
+    assert run.evidence["candidates"]["retraining"]["queries"] == 0
+    assert run.evidence["attack"] == "retraining" and run.model is not None
 
 
 @pytest.mark.parametrize(

@@ -86,9 +86,9 @@ def test_every_reveal_of_a_classifier_has_an_attack(flower: ModelOracle) -> None
     assert {cell.level.name for cell in plan.cells} == {level.name for level in plan.levels}
 
 
-def test_labels_are_left_to_extract_and_test(flower: ModelOracle) -> None:
+def test_labels_are_for_the_linear_attack_and_for_extract_and_test(flower: ModelOracle) -> None:
     plan = make_plan(flower, reveals=["labels"])
-    assert [cell.label for cell in plan.cells if cell.level.name == "labels"] == ["auto", "retraining"]
+    assert [cell.label for cell in plan.cells if cell.level.name == "labels"] == ["softmax-labels", "auto"]
 
 
 def test_reveals_are_named_for_people() -> None:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from filch.attacks import make
 from filch.attacks.binned_linear import BinnedLinear
 from filch.attacks.committee import Committee
 from filch.attacks.halfspace import Halfspace
@@ -31,7 +32,7 @@ from filch.attacks.logistic import Logistic
 from filch.attacks.perceptron import Perceptron
 from filch.attacks.perceptron_relu import PerceptronRelu
 from filch.attacks.retraining import Retraining
-from filch.attacks.selection.contest import Contest, called, name_of, paused
+from filch.attacks.selection.contest import Contest, name_of, paused
 from filch.attacks.selection.edges import Edges, price, tells
 from filch.attacks.selection.texture import Texture, repeats
 from filch.attacks.softmax_labels import SoftmaxLabels
@@ -39,7 +40,7 @@ from filch.attacks.tree_bottom_up import TreeBottomUp
 from filch.attacks.tree_labels import TreeLabels
 from filch.attacks.tree_top_down import TreeTopDown
 from filch.core.answers import Answers
-from filch.core.attack import Ask, Attack, Outcome, Steps
+from filch.core.attack import Ask, Attack, Outcome, Steps, called
 from filch.core.models import ExtractedModel
 from filch.core.oracle import OracleSpec
 from filch.core.seeds import child
@@ -104,7 +105,7 @@ class Auto:
     ----------
     check : int, default 32
         Held-back rows by which candidates are ranked where none verifies.
-    candidates : tuple of Attack, optional
+    candidates : tuple of Attack or str, optional
         Tried in this order; by default linear and logistic models, networks, trees, additive and kernel models; from
         labels alone linear models, kernel machines, trees, networks; and, for what none of them fits, `Retraining`.
 
@@ -120,6 +121,8 @@ class Auto:
     def __post_init__(self) -> None:
         if not self.candidates or self.check < 1:
             raise UsageError("Auto needs at least one candidate and check ≥ 1")
+        made = tuple(make(one) if isinstance(one, str) else one for one in self.candidates)
+        object.__setattr__(self, "candidates", made)
 
     def needs(self, spec: OracleSpec) -> str | None:
         """At least one candidate that can run."""
@@ -155,7 +158,8 @@ class Auto:
             if isinstance(candidate, _OPEN_ENDED) and place < len(able) - 1:
                 left //= 2
             name = name_of(candidate, contest.found)
-            finding = yield from contest.run(name, candidate, child(rng, name), left)
+            own = child(rng, type(candidate).__name__, *name.split()[1:])
+            finding = yield from contest.run(name, candidate, own, left)
             if finding.outcome is Outcome.VERIFIED:
                 return contest.won(name)
         return contest.verdict(**({"texture": texture.value} if texture is not None else {}))

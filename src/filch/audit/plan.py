@@ -228,8 +228,11 @@ def _attacks(spec: OracleSpec) -> list[tuple[str, Attack]]:
     """The attacks that are worth running against a reveal."""
     if spec.reveal.level == "labels":
         batch = min(max(1, len(spec.space) // 2), _BATCH)
-        ways = [replace(one, batch=batch) if isinstance(one, Halfspace) else one for one in Auto().candidates]
-        made: list[tuple[str, dict[str, Any]]] = [("auto", {"candidates": tuple(ways)}), ("retraining", {})]
+        ways = tuple(replace(one, batch=batch) if isinstance(one, Halfspace) else one for one in Auto().candidates)
+        made: list[tuple[str, dict[str, Any]]] = [
+            ("halfspace", {"batch": batch}) if spec.n_classes == 2 else ("softmax-labels", {}),
+            ("auto", {"candidates": ways}),  # pays for choosing, and then less than the right attack has
+        ]
     else:
         made = [("auto", {})]
     if spec.omission and spec.reveal.level in ("probabilities", "value"):

@@ -13,7 +13,7 @@ from filch.attacks.selection.edges import Edges, coarse
 from filch.attacks.selection.edges import look as edges
 from filch.attacks.selection.texture import Texture, look
 from filch.core.answers import Answers
-from filch.core.attack import Ask, Attack, Finding, Outcome, Steps, overheard
+from filch.core.attack import Ask, Attack, Finding, Outcome, Steps, called, overheard
 from filch.core.models import ExtractedModel, class_index
 from filch.core.oracle import OracleSpec
 from filch.core.seeds import child
@@ -66,7 +66,8 @@ class Contest:
         name = called(candidate)
         price = self.prices.get(name)
         self.found.pop(name, None)  # the last to run comes last
-        rng = child(rng, name) if price is None else child(rng, name, f"after {self.paid}")
+        kind = type(candidate).__name__
+        rng = child(rng, kind) if price is None else child(rng, kind, f"after {self.paid}")
         self.beside = beside
         finding = yield from self.run(name, candidate, rng, budget)
         self.beside = False
@@ -119,7 +120,7 @@ class Contest:
 
     def foremost(self, candidates: Sequence[Attack], rng: np.random.Generator) -> Attack:
         """The candidate whose copy of all answers so far errs least on those held back; the first, if not clearly."""
-        wrong = [self.wrong(self.copy(one, child(rng, called(one)))) for one in candidates]
+        wrong = [self.wrong(self.copy(one, child(rng, type(one).__name__))) for one in candidates]
         least = min(range(len(wrong)), key=wrong.__getitem__)
         return candidates[least if wrong[least] + _CLEARLY <= wrong[0] else 0]
 
@@ -191,13 +192,8 @@ class Contest:
         return Finding(best.model, Outcome.NONE_FITS, reason, evidence)
 
 
-def called(candidate: Attack) -> str:
-    """Name a candidate after its class."""
-    return type(candidate).__name__
-
-
 def name_of(candidate: Attack, taken: Mapping[str, object]) -> str:
-    """Name a candidate after its class, a second one of the same class by a number."""
+    """Name a candidate, a second one of the same class by a number."""
     name, number = called(candidate), 2
     while name in taken:
         name, number = f"{called(candidate)} {number}", number + 1
