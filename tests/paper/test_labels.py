@@ -276,7 +276,7 @@ def test_copies_that_have_not_met_every_class_are_measured_as_their_own_predicti
 # ── strategies ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_no_copy_has_more_queries_than_alpha_allows() -> None:
+def test_no_copy_has_more_queries_than_alpha_allows(data_folder: Path) -> None:
     shown = target("diabetes", "binary")
     for strategy in figure4.STUDY.strategies:
         if strategy.missing() is None:
@@ -284,7 +284,7 @@ def test_no_copy_has_more_queries_than_alpha_allows() -> None:
                 assert made.queries <= math.ceil(made.alpha * unknowns(shown))
 
 
-def test_one_run_gives_what_a_run_for_each_budget_gives_by_then() -> None:
+def test_one_run_gives_what_a_run_for_each_budget_gives_by_then(data_folder: Path) -> None:
     """Lowd–Meek at one precision, looked at on the way and stopped: the same copies."""
     shown = target("diabetes", "binary")
     lowd_meek = methods.Strategy("", lambda spec, points: strategies.LowdMeek(precision=1e-6), anytime=True)
@@ -320,7 +320,7 @@ class Blocks:
         return LogisticModel(spec.space, spec.classes, fit.coef_ * OneHot(spec.space).scale, fit.intercept_)
 
 
-def test_a_point_within_a_request_has_a_run_of_its_own() -> None:
+def test_a_point_within_a_request_has_a_run_of_its_own(data_folder: Path) -> None:
     """Budgets of 27, 54, 108 and 270: before the first request there is no model; 50 and 100 rows stand for 54, 108."""
     blocks = methods.Strategy("", lambda spec, points: Blocks(), anytime=True)
     shown = target("diabetes", "binary")
@@ -352,7 +352,7 @@ def test_knockoff_with_art() -> None:
 
 
 @pytest.fixture(scope="module")
-def table():
+def table(data_folder: Path):
     return figure4.run([0, 1, 2], datasets=["moons", "diabetes"], alphas=[1.0, 10.0, 50.0], n_uniform=20_000)
 
 
@@ -428,7 +428,7 @@ def test_every_study_runs_all_its_strategies(study, data: str, alphas: list[floa
     assert table.gallery is not None and "The paper prints: " in table.gallery.intro
 
 
-def test_halving_reaches_a_hundredth_with_seven_queries_for_each_unknown() -> None:
+def test_halving_reaches_a_hundredth_with_seven_queries_for_each_unknown(data_folder: Path) -> None:
     table = figure4.run(range(5), datasets=["diabetes"], alphas=[7.0], strategies=["filch"], n_uniform=100_000)
     row = table.rows[0]
     assert row.method == "filch" and row.r_unif is not None and row.r_unif.median <= 1e-2

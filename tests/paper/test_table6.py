@@ -91,6 +91,6 @@ def test_no_search_takes_fewer_requests_than_it_must():
         assert row.extra["least requests"].median <= row.extra["requests"].median
 
 
-def test_leaves_that_share_an_id_are_tested_while_others_are_searched():
+def test_leaves_that_share_an_id_are_tested_while_others_are_searched(data_folder):
     (row, *_) = table6.run(seeds=[0, 1, 2], datasets=["diabetes"], settings=["top-down, fields"]).rows
     assert row.extra["requests"].worst < 0.105 * row.queries.median  # tests after the search, and none spared: 0.16
