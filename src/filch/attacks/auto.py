@@ -70,10 +70,8 @@ _OPEN_ENDED = (  # they may take any budget: at most half of what is left
     TreeBottomUp,
     TreeTopDown,
 )
-_EARLY, _FAR = (
-    10,
-    2,
-)  # rows an unknown after which a copy of a linear target has less than so many held-back labels wrong
+_EARLY = 10  # rows an unknown after which a copy of a linear target has fewer …
+_FAR = 2  # … than so many held-back labels wrong
 _HELD, _LOOK = 10, 3  # of what is left, one part is held back, and one at most is for a look at the boundary
 _PLACES = 4  # to look at
 _MOST = 2**62  # rows for any other attack

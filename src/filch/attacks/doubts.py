@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from filch.core.answers import Answers
+from filch.core.answers import Answers, rounded_to
 from filch.core.attack import Ask
 from filch.core.columns import listed
 from filch.core.oracle import OracleSpec
@@ -17,7 +17,6 @@ from filch.errors import BudgetSpent
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
-_TELLING = 4  # probabilities that all end at the same decimal show that answers are rounded
 _FINEST = 8  # decimals up to which rounding is looked for
 _SLACK = 1e-5  # by which probabilities may miss 0, 1 or a sum of 1: float32 servers with many classes
 _NOISE = 1e-12  # differences below it come from sums in another order, not from noise
@@ -49,10 +48,8 @@ def resolution(answers: Answers, spec: OracleSpec) -> float:
         return 0.5 * 10.0**-spec.decimals
     shown = answers.probabilities
     inner = np.empty(0) if shown is None else shown[(shown > 0.0) & (shown < 1.0)]
-    for decimals in range(1, _FINEST + 1 if len(inner) >= _TELLING else 0):
-        if (np.round(inner, decimals) == inner).all():
-            return float(0.5 * 10.0**-decimals)
-    return 0.0
+    decimals = rounded_to(inner)
+    return 0.0 if decimals is None else 0.5 * 10.0**-decimals
 
 
 def hidden(spec: OracleSpec) -> int:

@@ -19,11 +19,10 @@ import numpy.typing as npt
 from scipy import linalg
 
 from filch.attacks.doubts import doubt, unsteady
-from filch.attacks.linear.design import Design
+from filch.attacks.linear.design import Design, unasked
 from filch.attacks.linear.values import ValueBelief, chosen, ends, on_thresholds
 from filch.core.answers import Answers, rounded_to
 from filch.core.attack import MOST_BYTES, Ask, Finding, Outcome, Steps, overheard
-from filch.core.features import Rows
 from filch.core.oracle import OracleSpec
 from filch.core.seeds import child
 from filch.errors import BudgetSpent, UsageError
@@ -183,7 +182,7 @@ class _Solver:
                 return (yield from self.unsolved())
             if error <= self.attack.precision * self.half or wanted < 1 or idle >= _PATIENCE:
                 break
-            rows = _new(on_thresholds(self.design, belief.weights, rows, 2 * self.half), self.heard.rows)
+            rows = unasked(on_thresholds(self.design, belief.weights, rows, 2 * self.half), self.heard.rows)
             block = max(1, MOST_BYTES // self.design.base.nbytes)
             if not len(rows):
                 break
@@ -304,10 +303,3 @@ class _Solver:
 
     def solvable(self) -> bool:
         return self.rank() == self.design.size
-
-
-def _new(rows: Rows, asked: Rows) -> Rows:
-    """The rows that were not asked, each once."""
-    seen = {row.tobytes() for row in asked}
-    fresh = dict.fromkeys(key for row in rows if (key := row.tobytes()) not in seen)
-    return np.array([np.frombuffer(key) for key in fresh]).reshape(-1, rows.shape[1])

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from filch import attacks
-from filch.attacks.auto import Auto
-from filch.attacks.halfspace import Halfspace
 from filch.core.answers import Reveal
-from filch.core.attack import Attack
+from filch.core.attack import Attack, called
 from filch.core.oracle import Guard, Oracle, OracleSpec, guarded
 from filch.errors import NotRevealed, UsageError
 from filch.guards import LabelsOnly, Rounding, parse
@@ -225,17 +223,15 @@ def _decimals(decimals: int) -> str:
 
 
 def _attacks(spec: OracleSpec) -> list[tuple[str, Attack]]:
-    """The attacks that are worth running against a reveal."""
+    """The attacks that are worth running against a reveal, by name."""
+    auto: Any = attacks.make("auto")
+    made: list[Attack] = [auto]
     if spec.reveal.level == "labels":
-        batch = min(max(1, len(spec.space) // 2), _BATCH)
-        ways = tuple(replace(one, batch=batch) if isinstance(one, Halfspace) else one for one in Auto().candidates)
-        made: list[tuple[str, dict[str, Any]]] = [
-            ("halfspace", {"batch": batch}) if spec.n_classes == 2 else ("softmax-labels", {}),
-            ("auto", {"candidates": ways}),  # pays for choosing, and then less than the right attack has
-        ]
-    else:
-        made = [("auto", {})]
+        halver = attacks.make("halfspace", batch=min(max(1, len(spec.space) // 2), _BATCH))
+        ways = tuple(halver if called(one) == called(halver) else one for one in auto.candidates)
+        # `auto` pays for choosing, and then has less left than an attack that is the right one from the start.
+        linear = halver if spec.n_classes == 2 else attacks.make("softmax-labels")
+        made = [linear, attacks.make("auto", candidates=ways)]
     if spec.omission and spec.reveal.level in ("probabilities", "value"):
-        made.append(("binned-linear", {}))  # where attributes may be left out it pays to let it have all of the budget
-    ready = [(name, attacks.make(name, **settings)) for name, settings in made]
-    return [(name, attack) for name, attack in ready if attack.needs(spec) is None]
+        made.append(attacks.make("binned-linear"))  # where attributes may be left out it may have all of the budget
+    return [(called(attack), attack) for attack in made if attack.needs(spec) is None]

@@ -156,3 +156,10 @@ class Design:
     def rank(self, rows: Rows) -> int:
         """The rank of the design matrix of rows."""
         return int(np.linalg.matrix_rank(self.matrix(rows))) if len(rows) else 0
+
+
+def unasked(rows: Rows, asked: Rows) -> Rows:
+    """The rows that are not among those asked, each once, in their order."""
+    whole = np.ascontiguousarray(np.concatenate([asked, rows]))
+    _, first = np.unique(whole.view(f"V{whole.itemsize * whole.shape[1]}").reshape(-1), return_index=True)
+    return rows[np.sort(first[first >= len(asked)]) - len(asked)]

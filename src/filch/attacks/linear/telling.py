@@ -17,7 +17,7 @@ from scipy.special import expit
 
 from filch.attacks.linear.belief import Belief, logits
 from filch.attacks.linear.deciding import MOST, Deciding
-from filch.attacks.linear.design import Design
+from filch.attacks.linear.design import Design, unasked
 from filch.core.features import Rows
 from filch.core.seeds import child
 
@@ -63,7 +63,7 @@ class Telling:
         size = self.design.size
         scarce = left is not None and len(asked) + left <= _SCARCE * size
         planned = max(n, left) if scarce and left is not None else n
-        candidates = _new(self.candidates(max(_LEAST, _RATIO * planned), rng), asked)
+        candidates = unasked(self.candidates(max(_LEAST, _RATIO * planned), rng), asked)
         if not len(candidates):
             return candidates, 0.0
         features, deviation = self._features(candidates)
@@ -72,7 +72,7 @@ class Telling:
         rows, known = candidates[order], float(np.median(deviation[order[:n]]))
         if len(asked) >= _MET * size and known > _FINE and self._decides():
             deciding = Deciding(self.design, self.belief, self.resolution, child(rng, "deciding"))
-            rows = _new(self.on_thresholds(deciding.moved(rows)[:n]), asked)
+            rows = unasked(self.on_thresholds(deciding.moved(rows)[:n]), asked)
         return rows[:n], known
 
     def _decides(self) -> bool:
@@ -252,10 +252,3 @@ class Telling:
         told = np.log1p(3 * (deviation[:, None] * slope / resolution) ** 2) @ (shares / shares.sum())
         length = np.sqrt(np.expm1(np.minimum(told, 60.0)))
         return features * (length / np.maximum(deviation, 1e-300))[:, None], deviation
-
-
-def _new(rows: Rows, asked: Rows) -> Rows:
-    """The rows that are not among those asked, each once."""
-    whole = np.ascontiguousarray(np.concatenate([asked, rows]))
-    _, first = np.unique(whole.view(f"V{whole.itemsize * whole.shape[1]}").reshape(-1), return_index=True)
-    return rows[np.sort(first[first >= len(asked)]) - len(asked)]

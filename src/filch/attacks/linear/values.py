@@ -47,6 +47,15 @@ class ValueBelief:
     half : float
         Half their width.
 
+    Attributes
+    ----------
+    weights : (p,)
+        The mean.
+    root : (p, p)
+        A square root of the covariance, in units of half an interval.
+    misses : bool
+        Whether no weights meet all intervals.
+
     Examples
     --------
     >>> belief = ValueBelief(np.array([[-1.0, 1.0], [1.0, 1.0]]), np.array([0.0, 2.0]), 0.5)
@@ -60,11 +69,9 @@ class ValueBelief:
 
     def __post_init__(self) -> None:
         start = linalg.lstsq(self.matrix, self.value, check_finite=False)[0]
-        off = (
-            self.value - self.matrix @ start
-        ) / self.half  # intervals off ± 1 about what is left of the least squares
+        # In units of half an interval, about the least squares: intervals are off ± 1.
+        off = (self.value - self.matrix @ start) / self.half
         mean, self.misses = self._propagated(off), False
-        """Whether no weights meet all intervals."""
         if not (np.abs(self.matrix @ mean - off) <= 1.0 + _ROOM * self._deviation(self.matrix) + _SLACK).all():
             mean = self._solve(np.full(len(off), 3.0), off)
             if self.matrix.size <= _MANY:
