@@ -109,7 +109,7 @@ def studies() -> Mapping[str, Reproduction]:
     'adult-race'
     """
     return {
-        "appendix-d": _study(appendix_d, "30 min", "a softmax copied by other classes (App. D)"),
+        "appendix-d": _study(appendix_d, "10 min", "a softmax copied by other classes (App. D)"),
         "bigml": _study(bigml, "3 min", "an emulated BigML (§5.1); needs its client"),
         "binary-lr": _study(binary_lr, "10 s", "binary logistic regression (§4.1.1)"),
         "faces": _study(faces, "30 min", "faces copied, and people seen in them (§4.1.4)", True),
