@@ -24,7 +24,6 @@ from filch.core.attack import Also
 from filch.core.features import Rows
 
 Face = tuple[Cut, Pair]
-_MANY = 16  # categories of a column, of which not each is tried at a crossing: one of each kind seen so far is
 _LIARS = 2  # ids that several leaves are shown to share in the whole space, from which on ids are not relied on
 
 
@@ -187,20 +186,6 @@ class Faces(Nodes):
                 inside &= np.isin(rest[:, column], mine[:, column])
             count += bool(inside.any())
         return count
-
-    def _others(self, region: Region) -> list[Rows]:
-        """Corners with the categories that the first two lack, one of each kind."""
-        kinds: dict[int, list[int]] = {}
-        for column, codes in region.open.items():
-            known = self.kinds[column] if len(codes) > _MANY else dict(zip(codes, codes, strict=True))
-            kinds[column] = list({known.get(code, 0): code for code in reversed(codes)}.values())[::-1]
-        corners = []
-        for number in range(2, max((len(codes) for codes in kinds.values()), default=0)):
-            corner = region.corner(number)
-            for column, reps in kinds.items():
-                corner[column] = reps[number % len(reps)]
-            corners.append(corner)
-        return corners
 
 
 def _linked(values: Rows, ids: Ints) -> int:

@@ -23,6 +23,7 @@ from filch.core.answers import Answers
 from filch.core.attack import Also
 from filch.core.features import Rows
 
+_MANY = 16  # categories of a column, of which not each is tried at a crossing: one of each kind seen so far is
 _CLIMBS = 64  # of one search; trees are no deeper than that
 
 
@@ -260,6 +261,20 @@ class Solver(Faces):
                     return cut, corner
                 blocks = merged
         return (_coarser(cut, blocks) if cut.groups and len(set(blocks)) < len(blocks) else cut), None
+
+    def _others(self, region: Region) -> list[Rows]:
+        """Corners with the categories that the first two lack, one of each kind."""
+        kinds: dict[int, list[int]] = {}
+        for column, codes in region.open.items():
+            known = self.kinds[column] if len(codes) > _MANY else dict(zip(codes, codes, strict=True))
+            kinds[column] = list({known.get(code, 0): code for code in reversed(codes)}.values())[::-1]
+        corners = []
+        for number in range(2, max((len(codes) for codes in kinds.values()), default=0)):
+            corner = region.corner(number)
+            for column, reps in kinds.items():
+                corner[column] = reps[number % len(reps)]
+            corners.append(corner)
+        return corners
 
     def _part(self, cut: Cut) -> None:
         """Note that a cut was found: its column is split, and categories on its sides differ."""
